@@ -12,6 +12,7 @@ import { Gate } from "./gate.ts";
 import type { JournalDraft, JournalEntry } from "./journal.ts";
 import { expiryOf, judgeStanding } from "./judge.ts";
 import type { EndReason, SessionEvent } from "./lifecycle.ts";
+import { matching } from "./listing.ts";
 import type { LiveTransport } from "./live.ts";
 import { NodeLeases } from "./nodes.ts";
 import type { KernelPolicy } from "./policy.ts";
@@ -31,6 +32,7 @@ import { Revoker } from "./revoke.ts";
 import type { Handle } from "./secret.ts";
 import { mintHandle } from "./secret.ts";
 import type { Selector } from "./selector.ts";
+import { assertSelective } from "./selector.ts";
 import type { MaybePromise, SessionStore } from "./store.ts";
 import { sweepOnce } from "./sweep.ts";
 import { activity, patched, Writes } from "./writes.ts";
@@ -169,6 +171,15 @@ export class Kernel {
     return judgeStanding(found, this.clock.now(), await this.barriers()) === undefined
       ? found.record
       : undefined;
+  }
+
+  /** Every live session that `selector` means, in the order of handles. */
+  async *sessions(selector: Selector): AsyncIterable<SessionRecord> {
+    assertSelective(selector);
+    const barriers = await this.barriers();
+    for await (const found of matching(this.store, selector)) {
+      if (judgeStanding(found, this.clock.now(), barriers) === undefined) yield found.record;
+    }
   }
 
   // ── maintain ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -387,6 +398,10 @@ export class Kernel {
   /** One pass over what is due; returns how many sessions it ended or forgot. */
   sweep(): Promise<number> {
     return sweepOnce(this);
+  }
+
+  fault(error: unknown): void {
+    this.#core.fault(error);
   }
 
   inBackground(work: Promise<unknown>): void {
