@@ -46,7 +46,7 @@ export function writeCookie(cookie: SetCookie): string {
   let text = `${cookie.name}=${cookie.value}; Path=${cookie.path}`;
   if (cookie.domain !== undefined) text += `; Domain=${cookie.domain}`;
   if (cookie.maxAge !== undefined) {
-    text += `; Max-Age=${Math.min(Math.floor(cookie.maxAge), COOKIE_LIMITS.maxAgeSeconds)}`;
+    text += `; Max-Age=${Math.min(Math.ceil(cookie.maxAge), COOKIE_LIMITS.maxAgeSeconds)}`;
   }
   if (cookie.secure) text += "; Secure";
   if (cookie.httpOnly) text += "; HttpOnly";
