@@ -64,7 +64,7 @@ export function failureCases(harness: StoreHarness): void {
         }
       });
       assert.ok(purged.length > 0);
-      for (const store of stores) assert.deepEqual(await storeDisagreements(store, { purged }), []);
+      for (const store of stores) assert.deepEqual(await storeDisagreements(store, { since, purged }), []);
       const [store] = stores as [SessionStore];
       const stats = await store.stats();
       assert.ok(
