@@ -11,7 +11,9 @@ const ending = soak ? ".soak.js" : ".test.js";
 
 const files = readdirSync("build/test", { recursive: true })
   .map((name) => join("build/test", String(name)))
-  .filter((name) => name.endsWith(ending) && (wanted.length === 0 || wanted.some((word) => name.includes(word))))
+  .filter(
+    (name) => name.endsWith(ending) && (wanted.length === 0 || wanted.some((word) => name.includes(word))),
+  )
   .sort();
 if (files.length === 0) {
   console.error(`no ${ending} file matches ${wanted.join(" ") || "(everything)"}`);
