@@ -10,6 +10,7 @@ import type {
   Handle,
   JournalDraft,
   JournalEntry,
+  Json,
   ListPage,
   ListQuery,
   MaybePromise,
@@ -118,7 +119,7 @@ class NearCache implements SessionStore {
   ): Promise<CreateOutcome> {
     const mark = this.#mark();
     const outcome = await this.#store.create(record, entries, standing, ack);
-    if (outcome === "created") this.#insert({ record, epoch: standing.epoch }, mark);
+    if (outcome === "created") this.#insert({ record: ownData(record), epoch: standing.epoch }, mark);
     return outcome;
   }
 
@@ -254,6 +255,7 @@ class NearCache implements SessionStore {
     if (mark === undefined || record.state === "ended" || !this.#invalidations.allows(record, mark)) return;
     const held = this.#entries.byHandle(record.handle);
     if (held !== undefined && held.found.record.version > record.version) return;
+    freeze(record.data);
     this.#entries.put(found, keysInUse(record, key));
   }
 
@@ -262,7 +264,7 @@ class NearCache implements SessionStore {
     const held = this.#entries.byHandle(next.handle);
     const epoch = held?.found.epoch;
     this.#invalidate(next.handle, next.version);
-    if (epoch !== undefined) this.#insert({ record: next, epoch }, mark);
+    if (epoch !== undefined) this.#insert({ record: ownData(next), epoch }, mark);
   }
 
   #hear(entry: JournalEntry): void {
@@ -291,4 +293,16 @@ function keysInUse(record: SessionRecord, asked: CredentialKey | undefined): Cre
   if (pending !== undefined) keys.push(pending);
   if (asked !== undefined && !keys.includes(asked)) keys.push(asked);
   return keys;
+}
+
+/** A record as its writer gave it, apart from the writer's own `data`: who changes that later changes no session. */
+function ownData(record: SessionRecord): SessionRecord {
+  return Object.isFrozen(record.data) ? record : { ...record, data: structuredClone(record.data) };
+}
+
+/** Many readers share what is held. */
+function freeze(value: Json): void {
+  if (value === null || typeof value !== "object" || Object.isFrozen(value)) return;
+  Object.freeze(value);
+  for (const one of Object.values<Json>(value)) freeze(one);
 }
