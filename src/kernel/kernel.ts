@@ -35,7 +35,7 @@ import type { Selector } from "./selector.ts";
 import { assertSelective } from "./selector.ts";
 import type { MaybePromise, SessionStore } from "./store.ts";
 import { sweepOnce } from "./sweep.ts";
-import { activity, patched, Writes } from "./writes.ts";
+import { activity, Writes } from "./writes.ts";
 
 export function createKernel(options: KernelOptions): Kernel {
   return new Kernel(options);
@@ -59,7 +59,6 @@ export class Kernel {
   readonly #leases: NodeLeases;
   readonly #revoker: Revoker;
   readonly #listeners = new Set<(entry: JournalEntry) => void>();
-  readonly #touching = new Set<Handle>();
   #started: Promise<void> | undefined;
   #closed = false;
   #cancelSweep: () => void = () => {};
@@ -210,19 +209,7 @@ export class Kernel {
 
   /** Moves the idle deadline, at most once per window; the common case returns at once and writes nothing. */
   touch(record: SessionRecord): void {
-    const now = this.clock.now();
-    if (now - record.touchedAt < this.touchWindowMs(record) || this.#touching.has(record.handle)) return;
-    this.#touching.add(record.handle);
-    const next = patched(record, activity(record, now));
-    // A conflict means that somebody wrote just now, which moved the deadline as well.
-    this.inBackground(
-      this.store.update(record, next, []).finally(() => this.#touching.delete(record.handle)),
-    );
-  }
-
-  touchWindowMs(record: SessionRecord): number {
-    const idleMs = record.idleMs ?? Infinity;
-    return Math.min(Math.max(this.policy.touchMs, idleMs === Infinity ? 0 : idleMs / 20), idleMs / 4);
+    this.#writes.touch(record);
   }
 
   /** A new secret by plain rotation; the old one stays good for `graceMs`. */
