@@ -1,5 +1,6 @@
 import type { Barrier } from "./barrier.ts";
 import { Carriage } from "./carriage.ts";
+import { advanced } from "./checkpoint.ts";
 import type { Clock } from "./clock.ts";
 import { systemClock } from "./clock.ts";
 import { Core } from "./core.ts";
@@ -263,18 +264,8 @@ export class Kernel {
     options: WriteOptions = {},
   ): Promise<SessionRecord> {
     return this.#writes.write(record, "checkpoint", options, (current, now) => {
-      const reached = current.checkpoint?.position ?? 0;
-      if (point.position < reached) {
-        throw new HoldfastError(
-          "checkpoint-backwards",
-          `The checkpoint stands at ${reached} and cannot go back to ${point.position}.`,
-          {
-            detail: { handle: current.handle, position: point.position },
-          },
-        );
-      }
-      if (point.position === current.checkpoint?.position && point.note === undefined) return undefined;
-      return { checkpoint: { ...point, at: now }, ...activity(current, now) };
+      const checkpoint = advanced(current, point, now);
+      return checkpoint === undefined ? undefined : { checkpoint, ...activity(current, now) };
     });
   }
 
