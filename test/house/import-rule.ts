@@ -21,7 +21,7 @@ const RULES: readonly ImportRule[] = [
   },
   { where: "mechanisms/*", may: ["kernel", "wire", "transport"], builtins: "any", packages: true },
   { where: "governance", may: ["kernel"], builtins: "any", packages: true },
-  { where: "testing", may: ["kernel"], builtins: "any", packages: true },
+  { where: "testing", may: ["kernel"], builtins: "any", packages: true, opaque: true },
   { where: "doctor", may: BELOW, builtins: "any", packages: true, opaque: true },
   { where: "console", may: [...BELOW, "doctor"], builtins: "any", packages: true, opaque: true },
   { where: "gateway", may: [...BELOW, "doctor", "console"], builtins: "any", packages: true, opaque: true },
