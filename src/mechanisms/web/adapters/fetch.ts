@@ -3,7 +3,7 @@ import type { Exchange, Refusal } from "../exchange.ts";
 import { problem, refusalHeaders } from "../exchange.ts";
 import type { Opened, Web } from "../server.ts";
 import type { WebSession } from "../session.ts";
-import { withCookie } from "./node.ts";
+import { withCookie } from "./response-gate.ts";
 
 /** A request's session in a fetch-style server. */
 export interface FetchOpened<Data extends Json> {
