@@ -4,6 +4,7 @@ import { after, before, describe, test } from "node:test";
 import { createCluster } from "redis";
 
 import { isHoldfastError } from "../../../src/kernel/errors.ts";
+import type { Change } from "../../../src/kernel/journal.ts";
 import type { SessionRecord } from "../../../src/kernel/record.ts";
 import { shardOfHandle } from "../../../src/kernel/secret.ts";
 import type { RedisStore } from "../../../src/store/redis/index.ts";
@@ -61,7 +62,7 @@ describe("redis cluster", { skip: missing ?? false, timeout: 180_000 }, () => {
     const feed = store.changes("now", { signal: control.signal })[Symbol.asyncIterator]();
     assert.equal((await feed.next()).value?.type, "live");
     const next = await step(store, record);
-    const heard = (await feed.next()).value;
+    const heard: Change | undefined = (await feed.next()).value;
     assert.ok(heard?.type === "entries" && heard.entries.some((entry) => entry.version === next.version));
     control.abort();
     await feed.next();
@@ -116,7 +117,7 @@ describe("redis cluster", { skip: missing ?? false, timeout: 180_000 }, () => {
       const feed = other.changes("now", { signal: control.signal })[Symbol.asyncIterator]();
       assert.equal((await feed.next()).value?.type, "live");
       const next = await step(store, record);
-      const heard = (await feed.next()).value;
+      const heard: Change | undefined = (await feed.next()).value;
       assert.ok(heard?.type === "entries" && heard.entries.some((entry) => entry.version === next.version));
       control.abort();
       await feed.next();
