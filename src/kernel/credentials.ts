@@ -33,8 +33,13 @@ export function rotated(
   const { current, previous } = credentials;
   return {
     current: key,
+    since: now,
     ...(current !== undefined && { previous: { key: current, until: now + limits.graceMs } }),
-    retired: keep(previous === undefined ? [] : [{ key: previous.key, quietUntil: previous.until }], credentials, limits.kept),
+    retired: keep(
+      previous === undefined ? [] : [{ key: previous.key, quietUntil: previous.until }],
+      credentials,
+      limits.kept,
+    ),
   };
 }
 
@@ -46,15 +51,31 @@ export function superseded(
   limits: { quietMs: number; kept: number },
 ): Credentials {
   const quietUntil = now + limits.quietMs;
-  const gone = [credentials.current, credentials.pending, credentials.previous?.key].filter((one) => one !== undefined);
-  return { current: key, retired: keep(gone.map((one) => ({ key: one, quietUntil })), credentials, limits.kept) };
+  const gone = [credentials.current, credentials.pending, credentials.previous?.key].filter(
+    (one) => one !== undefined,
+  );
+  return {
+    current: key,
+    since: now,
+    retired: keep(
+      gone.map((one) => ({ key: one, quietUntil })),
+      credentials,
+      limits.kept,
+    ),
+  };
 }
 
 /** A new secret handed out but not yet seen: the current one stays good until the new one is used. */
-export function offered(credentials: Credentials, key: CredentialKey, now: number, limits: { kept: number }): Credentials {
-  const { current, previous, pending } = credentials;
+export function offered(
+  credentials: Credentials,
+  key: CredentialKey,
+  now: number,
+  limits: { kept: number },
+): Credentials {
+  const { current, since, previous, pending } = credentials;
   return {
     ...(current !== undefined && { current }),
+    ...(since !== undefined && { since }),
     ...(previous !== undefined && { previous }),
     pending: key,
     retired: keep(pending === undefined ? [] : [{ key: pending, quietUntil: now }], credentials, limits.kept),
@@ -66,9 +87,21 @@ export function confirmed(credentials: Credentials, now: number, limits: { kept:
   const { current, pending, previous } = credentials;
   if (pending === undefined) return credentials;
   const gone = [current, previous?.key].filter((one) => one !== undefined);
-  return { current: pending, retired: keep(gone.map((key) => ({ key, quietUntil: now })), credentials, limits.kept) };
+  return {
+    current: pending,
+    since: now,
+    retired: keep(
+      gone.map((key) => ({ key, quietUntil: now })),
+      credentials,
+      limits.kept,
+    ),
+  };
 }
 
-function keep(newest: Credentials["retired"], credentials: Credentials, kept: number): Credentials["retired"] {
+function keep(
+  newest: Credentials["retired"],
+  credentials: Credentials,
+  kept: number,
+): Credentials["retired"] {
   return [...newest, ...credentials.retired].slice(0, kept);
 }
