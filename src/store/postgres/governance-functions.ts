@@ -6,12 +6,13 @@ export const TRIM_LOCK = 66;
 /** What stands above single sessions, single-use values, and the upkeep of the journal. */
 export function governanceFunctions(S: string, lockClass: number): string {
   return `
--- Answers the new epoch; null when the principal or a kept session has changed since they were read: read again.
+-- Answers the new epoch; null when the principal's, or a kept session, has changed since they were read: read again.
+-- Without p_epoch nothing was read, and there is nothing to keep.
 create function ${S}.raise_epoch(
   p_principal text, p_shard int, p_epoch bigint,
   p_handles text[], p_versions bigint[], p_records text[], p_entry text, p_at float8, p_wait_ms int
 ) returns float8
-language plpgsql set enable_seqscan = off as $$
+language plpgsql set enable_seqscan = off set jit = off as $$
 declare
   old bigint;
   i int;
@@ -19,7 +20,8 @@ begin
   perform ${S}.begin_write(true, p_wait_ms);
   perform pg_advisory_xact_lock(${lockClass}, p_shard);
   select p.epoch into old from ${S}.principal p where p.name = p_principal;
-  if coalesce(old, 0) <> p_epoch then return null; end if;
+  old := coalesce(old, 0);
+  if old <> p_epoch then return null; end if;
   for i in 1 .. cardinality(p_handles) loop
     perform from ${S}.session s where s.handle = p_handles[i] and s.version = p_versions[i] for no key update;
     if not found then return null; end if;
@@ -27,10 +29,10 @@ begin
   for i in 1 .. cardinality(p_handles) loop
     update ${S}.session s set version = s.version + 1, record = p_records[i] where s.handle = p_handles[i];
   end loop;
-  insert into ${S}.principal (name, epoch) values (p_principal, p_epoch + 1)
+  insert into ${S}.principal (name, epoch) values (p_principal, old + 1)
     on conflict (name) do update set epoch = excluded.epoch;
   perform ${S}.write_entries(array[null::text], array[p_entry], p_at);
-  return p_epoch + 1;
+  return old + 1;
 end $$;
 
 create function ${S}.raise_barrier(
@@ -75,7 +77,7 @@ end $$;
 -- Tickets come sorted by key, each key once.
 create function ${S}.put_tickets(p_keys text[], p_values bytea[], p_expiries float8[], p_now float8, p_wait_ms int)
 returns boolean[]
-language plpgsql set enable_seqscan = off as $$
+language plpgsql set enable_seqscan = off set jit = off as $$
 declare
   kept boolean[] := array_fill(false, array[cardinality(p_keys)]);
   i int;
@@ -92,7 +94,7 @@ end $$;
 
 create function ${S}.take_tickets(p_keys text[], p_wait_ms int)
 returns table (key text, value bytea, expires_at float8)
-language plpgsql set enable_seqscan = off as $$
+language plpgsql set enable_seqscan = off set jit = off as $$
 declare
   one text;
 begin
@@ -119,7 +121,7 @@ end $$;
 
 -- Drops the oldest journal entries of at most p_chunk; answers how many went.
 create function ${S}.trim_journal(p_keep bigint, p_before float8, p_chunk int) returns int
-language plpgsql set enable_seqscan = off as $$
+language plpgsql set enable_seqscan = off set jit = off as $$
 declare
   newest bigint;
   edge xid8;
@@ -145,7 +147,7 @@ begin
 end $$;
 
 create function ${S}.forget_expired(p_now float8, p_chunk int) returns int
-language plpgsql set enable_seqscan = off as $$
+language plpgsql set enable_seqscan = off set jit = off as $$
 declare
   gone int;
 begin

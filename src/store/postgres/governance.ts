@@ -69,38 +69,54 @@ export class Governance {
     });
   }
 
-  /** Reads what is to be kept, then writes it if nothing of it has changed meanwhile; reads again if it has. */
   async raiseEpoch(principal: string, keep: readonly Handle[], entry: JournalDraft): Promise<number> {
     const until = performance.now() + this.#settings.timeoutMs;
-    for (;;) {
-      const [{ epoch }, founds] = await Promise.all([
-        this.#reads.standing(principal),
-        Promise.all([...new Set(keep)].map((handle) => this.#reads.get(handle))),
-      ]);
-      const there = founds.filter((found) => found !== undefined);
-      const kept = there.filter((found) => isCurrent(found, principal, epoch));
-      kept.sort((a, b) => (a.record.handle < b.record.handle ? -1 : 1));
-      const values = [
-        column(principal),
-        shardOfPrincipal(principal),
-        epoch,
-        kept.map(({ record }) => column(record.handle)),
-        kept.map(({ record }) => record.version),
-        kept.map(({ record }) => encodeRecord({ ...record, epoch: epoch + 1, version: record.version + 1 })),
-        encodeEntry(entry),
-      ];
-      const row = await this.#one((ms) => this.#raiseEpoch([...values, this.#now(), wait(ms)]));
-      if (row["epoch"] !== null) {
-        this.#wrote(1);
-        return numberIn(row, "epoch");
-      }
-      if (performance.now() > until) {
-        throw new HoldfastError(
-          "store-unavailable",
-          "The sessions to keep changed faster than they could be kept.",
-        );
-      }
-    }
+    do {
+      const raised = await this.#tryToRaise(principal, keep, entry);
+      if (raised !== undefined) return raised;
+    } while (performance.now() < until);
+    throw new HoldfastError(
+      "store-unavailable",
+      "The sessions to keep changed faster than they could be kept; try again.",
+    );
+  }
+
+  /** Reads what is to be kept, then writes it unless any of it has changed meanwhile. */
+  async #tryToRaise(
+    principal: string,
+    keep: readonly Handle[],
+    entry: JournalDraft,
+  ): Promise<number | undefined> {
+    const { epoch, kept } = await this.#toKeep(principal, keep);
+    const values = [
+      column(principal),
+      shardOfPrincipal(principal),
+      epoch,
+      kept.map(({ record }) => column(record.handle)),
+      kept.map(({ record }) => record.version),
+      kept.map(({ record }) =>
+        encodeRecord({ ...record, epoch: record.epoch + 1, version: record.version + 1 }),
+      ),
+      encodeEntry(entry),
+    ];
+    const row = await this.#one((ms) => this.#raiseEpoch([...values, this.#now(), wait(ms)]));
+    if (row["epoch"] === null) return undefined;
+    this.#wrote(1);
+    return numberIn(row, "epoch");
+  }
+
+  async #toKeep(
+    principal: string,
+    keep: readonly Handle[],
+  ): Promise<{ epoch: number | null; kept: readonly Found[] }> {
+    if (keep.length === 0) return { epoch: null, kept: [] };
+    const [{ epoch }, founds] = await Promise.all([
+      this.#reads.standing(principal),
+      Promise.all([...new Set(keep)].map((handle) => this.#reads.get(handle))),
+    ]);
+    const there = founds.filter((found) => found !== undefined);
+    const kept = there.filter((found) => isCurrent(found, principal, epoch));
+    return { epoch, kept: kept.sort((a, b) => (a.record.handle < b.record.handle ? -1 : 1)) };
   }
 
   async raiseBarrier(draft: BarrierDraft, entry: JournalDraft): Promise<Barrier> {

@@ -1,12 +1,13 @@
 /**
  * What is read, as functions: their plans are made once for each connection, always follow the indexes (a plan made
  * while the tables were small would not), and see one snapshot (STABLE), so that a rotation is seen whole or not at all.
+ * Without `jit = off`, whatever cannot follow an index would be so "expensive" that PostgreSQL compiles it for 100 ms.
  */
 export function readFunctions(S: string): string {
   return `
 create function ${S}.find_sessions(p_keys text[], p_handles text[])
 returns table (asked text, record text, epoch float8)
-language plpgsql stable set enable_seqscan = off as $$
+language plpgsql stable set enable_seqscan = off set jit = off as $$
 begin
   if cardinality(p_keys) > 0 then
     return query
@@ -27,19 +28,20 @@ end $$;
 
 create function ${S}.standings(p_principals text[])
 returns table (epoch float8, barrier_seq float8)
-language plpgsql stable set enable_seqscan = off as $$
+language plpgsql stable set enable_seqscan = off set jit = off as $$
 begin
   return query
     select coalesce(p.epoch, 0)::float8, m.barrier_seq::float8
       from ${S}.meta m
       cross join unnest(p_principals) with ordinality as w(name, n)
       left join lateral (select p.epoch from ${S}.principal p where p.name = w.name limit 1) as p on true
+      where m.one
       order by w.n;
 end $$;
 
 create function ${S}.list_sessions(p_term text, p_after text, p_limit int)
 returns table (record text, epoch float8)
-language plpgsql stable set enable_seqscan = off as $$
+language plpgsql stable set enable_seqscan = off set jit = off as $$
 begin
   return query
     select s.record, coalesce(p.epoch, 0)::float8
@@ -52,7 +54,7 @@ end $$;
 
 create function ${S}.due_sessions(p_now float8, p_limit int)
 returns table (record text)
-language plpgsql stable set enable_seqscan = off as $$
+language plpgsql stable set enable_seqscan = off set jit = off as $$
 begin
   return query
     select s.record from ${S}.session s where s.due <= p_now order by s.due, s.handle limit p_limit;
@@ -60,7 +62,7 @@ end $$;
 
 create function ${S}.timeline_page(p_handle text, p_after bigint, p_limit int)
 returns table (xid text, seq text, horizon text, entry text)
-language plpgsql stable set enable_seqscan = off as $$
+language plpgsql stable set enable_seqscan = off set jit = off as $$
 begin
   return query
     select t.xid::text, t.seq::text, t.horizon::text, t.entry
@@ -85,7 +87,7 @@ create function ${S}.journal_page(
   p_after_xid xid8, p_after_seq bigint, p_until pg_snapshot, p_limit int
 )
 returns table (xid text, seq text, horizon text, entry text)
-language plpgsql stable set enable_seqscan = off as $$
+language plpgsql stable set enable_seqscan = off set jit = off as $$
 begin
   return query
     select q.xid::text, q.seq::text, q.horizon::text, q.entry from (

@@ -19,7 +19,7 @@ end $$;
 
 -- Writes entries into the journal and, those of a session, into its timeline.
 create function ${S}.write_entries(p_handles text[], p_entries text[], p_at float8) returns void
-language plpgsql set enable_seqscan = off as $$
+language plpgsql set enable_seqscan = off set jit = off as $$
 declare
   full_handles text[];
   h text;
@@ -52,7 +52,7 @@ create function ${S}.create_sessions(
   p_entry_items int[], p_entry_handles text[], p_entries text[],
   p_at float8, p_flush boolean, p_wait_ms int
 ) returns text[]
-language plpgsql set enable_seqscan = off as $$
+language plpgsql set enable_seqscan = off set jit = off as $$
 declare
   outcomes text[] := array_fill('created'::text, array[cardinality(p_handles)]);
   won boolean[] := array_fill(false, array[cardinality(p_keys)]);
@@ -66,7 +66,7 @@ begin
   foreach shard in array p_shards loop
     perform pg_advisory_xact_lock_shared(${lockClass}, shard);
   end loop;
-  select m.barrier_seq into barriers from ${S}.meta m;
+  select m.barrier_seq into barriers from ${S}.meta m where m.one;
   for i in 1 .. cardinality(p_handles) loop
     raised := 0;
     if p_principals[i] is not null then
@@ -112,7 +112,7 @@ create function ${S}.update_sessions(
   p_entry_items int[], p_entry_handles text[], p_entries text[],
   p_at float8, p_flush boolean, p_wait_ms int
 ) returns text[]
-language plpgsql set enable_seqscan = off as $$
+language plpgsql set enable_seqscan = off set jit = off as $$
 declare
   outcomes text[] := array_fill('updated'::text, array[cardinality(p_handles)]);
   won boolean[];
@@ -183,7 +183,7 @@ create function ${S}.purge_sessions(
   p_handles text[], p_versions bigint[], p_key_items int[], p_keys text[], p_term_items int[], p_terms text[],
   p_wait_ms int
 ) returns boolean[]
-language plpgsql set enable_seqscan = off as $$
+language plpgsql set enable_seqscan = off set jit = off as $$
 declare
   purged boolean[] := array_fill(false, array[cardinality(p_handles)]);
   i int;
@@ -210,7 +210,7 @@ end $$;
 
 -- Entries that go with no change of a record. Those of a session that is gone are told, but kept in no timeline.
 create function ${S}.append_entries(p_handles text[], p_entries text[], p_at float8, p_wait_ms int) returns void
-language plpgsql set enable_seqscan = off as $$
+language plpgsql set enable_seqscan = off set jit = off as $$
 declare
   kept text[];
 begin
