@@ -1,2 +1,2 @@
-export type { RevocationRecord } from "./revocations.ts";
+export type { RevocationRecord, RevocationsOptions } from "./revocations.ts";
 export { Revocations } from "./revocations.ts";

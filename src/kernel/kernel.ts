@@ -46,10 +46,7 @@ export function createKernel(options: KernelOptions): Kernel {
   return new Kernel(options);
 }
 
-/**
- * What a session is. Mechanisms establish, look up, change and end sessions here and nowhere else; every write is
- * conditional on the version it was computed from and is replayed when another came first.
- */
+/** What a session is. Mechanisms establish, look up, change and end sessions here and nowhere else. */
 export class Kernel {
   readonly store: SessionStore;
   readonly clock: Clock;
@@ -75,11 +72,8 @@ export class Kernel {
     this.node = options.node ?? `node-${mintHandle(0).slice(2, 10)}`;
     this.policy = { ...defaultPolicy, ...options.policy };
     const core = new Core(this, options.onFault ?? (() => {}));
-    const carriage = new Carriage(
-      core,
-      () => this.#feed,
-      (record, note) => this.end(record, note),
-    );
+    const end: Endings["end"] = (target, note, hooks) => this.end(target, note, hooks);
+    const carriage = new Carriage(core, () => this.#feed, end);
     this.#feed = new Feed(this.store, this.clock, {
       entry: (entry) => {
         carriage.heard(entry);
@@ -100,7 +94,7 @@ export class Kernel {
       core,
       feed: this.#feed,
       start: () => this.start(),
-      end: (root, note) => this.end(root, note),
+      end,
     });
     this.#revoker = new Revoker(this);
     this.#leases = new NodeLeases(this, options.about ?? {}, {
@@ -350,6 +344,11 @@ export class Kernel {
    */
   revoke(selector: Selector, options: RevokeOptions): Promise<Revocation> {
     return this.#revoker.revoke(selector, options);
+  }
+
+  /** Hears of every revocation and lock that this node carries out, before it ends its first session. */
+  onRevocation(listener: (revocation: Revocation) => void): () => void {
+    return this.#revoker.watch(listener);
   }
 
   /** Refuses new sessions that match and ends the live ones, until lifted or past `until`. */

@@ -6,7 +6,7 @@ import type { GovernanceEvent, JournalDraft } from "./journal.ts";
 import { judgeStanding } from "./judge.ts";
 import type { Kernel } from "./kernel.ts";
 import { matching } from "./listing.ts";
-import type { Revocation } from "./receipts.ts";
+import type { Revocation, RevocationAbout } from "./receipts.ts";
 import { ReceiptBook } from "./receipts.ts";
 import type { Json, SessionRecord } from "./record.ts";
 import type { EndOptions } from "./requests.ts";
@@ -36,9 +36,15 @@ export interface Preview {
 /** Carries out revocations and locks for the kernel, and collects their receipts from the journal. */
 export class Revoker {
   readonly #kernel: Kernel;
+  readonly #watchers = new Set<(revocation: Revocation) => void>();
 
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
+  }
+
+  watch(watcher: (revocation: Revocation) => void): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
   }
 
   async preview(selector: Selector): Promise<Preview> {
@@ -77,12 +83,7 @@ export class Revoker {
   async revoke(selector: Selector, options: RevokeOptions): Promise<Revocation> {
     assertSelective(selector);
     await this.#kernel.start();
-    const book = new ReceiptBook(this.#kernel, {
-      id: randomUUID(),
-      kind: "revocation",
-      selector,
-      ...options,
-    });
+    const book = this.#open({ kind: "revocation", selector, ...options });
     const { store, clock } = this.#kernel;
     const principal = principalOnly(selector);
     if (principal !== undefined) {
@@ -108,7 +109,7 @@ export class Revoker {
       });
     }
     await this.#kernel.start();
-    const book = new ReceiptBook(this.#kernel, { id: randomUUID(), kind: "lock", ...what });
+    const book = this.#open({ kind: "lock", ...what });
     const barrier = await store.raiseBarrier(
       { ...barrierOf(book), ...(until !== undefined && { until }) },
       this.#announce("barrier", book),
@@ -137,6 +138,12 @@ export class Revoker {
       if (refusal !== "revoked" && refusal !== "locked") continue;
       await this.#kernel.end(found.record, causeOf(found.record, barriers, now));
     }
+  }
+
+  #open(about: Omit<RevocationAbout, "id">): ReceiptBook {
+    const book = new ReceiptBook(this.#kernel, { id: randomUUID(), ...about });
+    for (const watcher of this.#watchers) watcher(book);
+    return book;
   }
 
   async #endAll(book: ReceiptBook): Promise<void> {
