@@ -261,7 +261,7 @@ export async function liveCursor(store: SessionStore, from: string, signal: Abor
 }
 
 /** Delivery is at least once: the entries without their repetitions, in the order in which each was first heard. */
-export function once(entries: readonly JournalEntry[]): JournalEntry[] {
+function once(entries: readonly JournalEntry[]): JournalEntry[] {
   return [...new Map(entries.map((entry) => [entry.cursor, entry])).values()];
 }
 
