@@ -20,8 +20,8 @@ export interface SessionStore {
   readonly reach: "process" | "machine" | "network";
 
   /** The record that `key` leads to (in any of its credential slots, live or ended) with its principal's epoch. */
-  find(key: CredentialKey): MaybePromise<Found | undefined>;
-  get(handle: Handle): MaybePromise<Found | undefined>;
+  find(key: CredentialKey, options?: ReadOptions): MaybePromise<Found | undefined>;
+  get(handle: Handle, options?: ReadOptions): MaybePromise<Found | undefined>;
   /** What a new session must be created against. */
   standing(principal: string | undefined): MaybePromise<Standing>;
 
@@ -74,6 +74,11 @@ export interface SessionStore {
   /** What the store did and holds, for metrics and the health screen. Names are stable per store. */
   stats(): MaybePromise<Readonly<Record<string, number>>>;
   close(): Promise<void>;
+}
+
+export interface ReadOptions {
+  /** Past every cache. A touch is not journalled, so a cached record may look expired when the stored one is not. */
+  readonly fresh?: boolean;
 }
 
 export interface Found {
