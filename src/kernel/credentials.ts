@@ -34,7 +34,11 @@ export function rotated(
   return {
     current: key,
     ...(current !== undefined && { previous: { key: current, until: now + limits.graceMs } }),
-    retired: keep(previous === undefined ? [] : [{ key: previous.key, quietUntil: previous.until }], credentials, limits.kept),
+    retired: keep(
+      previous === undefined ? [] : [{ key: previous.key, quietUntil: previous.until }],
+      credentials,
+      limits.kept,
+    ),
   };
 }
 
@@ -46,12 +50,26 @@ export function superseded(
   limits: { quietMs: number; kept: number },
 ): Credentials {
   const quietUntil = now + limits.quietMs;
-  const gone = [credentials.current, credentials.pending, credentials.previous?.key].filter((one) => one !== undefined);
-  return { current: key, retired: keep(gone.map((one) => ({ key: one, quietUntil })), credentials, limits.kept) };
+  const gone = [credentials.current, credentials.pending, credentials.previous?.key].filter(
+    (one) => one !== undefined,
+  );
+  return {
+    current: key,
+    retired: keep(
+      gone.map((one) => ({ key: one, quietUntil })),
+      credentials,
+      limits.kept,
+    ),
+  };
 }
 
 /** A new secret handed out but not yet seen: the current one stays good until the new one is used. */
-export function offered(credentials: Credentials, key: CredentialKey, now: number, limits: { kept: number }): Credentials {
+export function offered(
+  credentials: Credentials,
+  key: CredentialKey,
+  now: number,
+  limits: { kept: number },
+): Credentials {
   const { current, previous, pending } = credentials;
   return {
     ...(current !== undefined && { current }),
@@ -66,9 +84,20 @@ export function confirmed(credentials: Credentials, now: number, limits: { kept:
   const { current, pending, previous } = credentials;
   if (pending === undefined) return credentials;
   const gone = [current, previous?.key].filter((one) => one !== undefined);
-  return { current: pending, retired: keep(gone.map((key) => ({ key, quietUntil: now })), credentials, limits.kept) };
+  return {
+    current: pending,
+    retired: keep(
+      gone.map((key) => ({ key, quietUntil: now })),
+      credentials,
+      limits.kept,
+    ),
+  };
 }
 
-function keep(newest: Credentials["retired"], credentials: Credentials, kept: number): Credentials["retired"] {
+function keep(
+  newest: Credentials["retired"],
+  credentials: Credentials,
+  kept: number,
+): Credentials["retired"] {
   return [...newest, ...credentials.retired].slice(0, kept);
 }

@@ -42,7 +42,8 @@ export function expiryOf(record: SessionRecord, now: number): EndReason | undefi
   if (record.state === "ended") return undefined;
   if (record.absoluteAt !== undefined && now >= record.absoluteAt) return "absolute-expired";
   if (record.idleAt !== undefined && now >= record.idleAt) return "idle-expired";
-  if (record.state === "suspended" && record.suspendUntil !== undefined && now >= record.suspendUntil) return "timeout";
+  if (record.state === "suspended" && record.suspendUntil !== undefined && now >= record.suspendUntil)
+    return "timeout";
   return undefined;
 }
 

@@ -26,12 +26,22 @@ export interface SessionStore {
   standing(principal: string | undefined): MaybePromise<Standing>;
 
   /** Writes a record (version 1) if neither its handle nor any of its keys exist and `standing` is still true. */
-  create(record: SessionRecord, entries: readonly JournalDraft[], standing: Standing, ack?: Ack): Promise<CreateOutcome>;
+  create(
+    record: SessionRecord,
+    entries: readonly JournalDraft[],
+    standing: Standing,
+    ack?: Ack,
+  ): Promise<CreateOutcome>;
   /**
    * Replaces `prev` by `next` (same handle, `next.version === prev.version + 1`) if the stored version is `prev.version`.
    * Keys, terms and deadline of `prev` that `next` no longer has are gone with the same transaction.
    */
-  update(prev: SessionRecord, next: SessionRecord, entries: readonly JournalDraft[], ack?: Ack): Promise<UpdateOutcome>;
+  update(
+    prev: SessionRecord,
+    next: SessionRecord,
+    entries: readonly JournalDraft[],
+    ack?: Ack,
+  ): Promise<UpdateOutcome>;
   /** Forgets a record of this version wholly: keys, terms, deadline and timeline. False when it is not there any more. */
   purge(record: SessionRecord): Promise<boolean>;
 
