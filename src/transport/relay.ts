@@ -210,8 +210,9 @@ class Lane {
       if (this.#relay.over) return "keep";
       bytes = tapped;
     }
-    const allowed = this.#relay.admit(bytes.length);
+    // What the tap took out is no traffic of the session, and does not keep it from being idle.
     if (bytes.length === 0) return "go";
+    const allowed = this.#relay.admit(bytes.length);
     const { target } = this;
     this.bytes += allowed;
     if (allowed < bytes.length) {

@@ -68,8 +68,25 @@ export interface StatusName {
 export type NodeType = (typeof NODE_TYPES)[number];
 const NODE_TYPES = ["B", "P", "M", "H"] as const;
 
-export const OPCODE = { query: 0, registration: 5, release: 6, wack: 7, refresh: 8, refreshAlt: 9, multihomed: 15 } as const;
-export const RCODE = { ok: 0, format: 1, server: 2, name: 3, unsupported: 4, refused: 5, active: 6, conflict: 7 } as const;
+export const OPCODE = {
+  query: 0,
+  registration: 5,
+  release: 6,
+  wack: 7,
+  refresh: 8,
+  refreshAlt: 9,
+  multihomed: 15,
+} as const;
+export const RCODE = {
+  ok: 0,
+  format: 1,
+  server: 2,
+  name: 3,
+  unsupported: 4,
+  refused: 5,
+  active: 6,
+  conflict: 7,
+} as const;
 export const RR_TYPE = { a: 0x01, ns: 0x02, null: 0x0a, nb: 0x20, nbstat: 0x21 } as const;
 
 /** Longest packet that is looked at; names of one node in a status answer fill 576 bytes at most by the letter. */
@@ -97,7 +114,8 @@ export function namePacket(fields: Pick<NamePacket, "id" | "opcode"> & Partial<N
  *      | NAME_TRN_ID | R OPCODE(4) AA TC RD RA 0 0 B RCODE(4) | QDCOUNT | ANCOUNT | NSCOUNT | ARCOUNT |
  */
 export function decodeNamePacket(bytes: Buffer): NamePacket | Fault {
-  if (bytes.length > MAX_NAME_PACKET) return fault("too-large", 0, `a name service packet of ${bytes.length} bytes`);
+  if (bytes.length > MAX_NAME_PACKET)
+    return fault("too-large", 0, `a name service packet of ${bytes.length} bytes`);
   const reader = new Reader(bytes);
   const id = reader.u16();
   const flags = reader.u16();
@@ -150,7 +168,8 @@ export function encodeNamePacket(packet: NamePacket): Buffer {
     writer.u16(question.type).u16(CLASS_IN);
   }
   const asked = packet.questions[0]?.name;
-  for (const record of [...packet.answers, ...packet.authority, ...packet.additional]) writeRecord(writer, record, asked);
+  for (const record of [...packet.answers, ...packet.authority, ...packet.additional])
+    writeRecord(writer, record, asked);
   return writer.finish();
 }
 
@@ -238,7 +257,11 @@ function readStatus(reader: Reader): RecordData | Fault {
   // Some nodes send fewer statistics than they should; their id is all anybody reads.
   const unit = reader.remaining >= 6 ? reader.take(6) : Buffer.alloc(6);
   if (reader.short) return fault("malformed", reader.at, "fewer names than it says");
-  return { kind: "status", names, unitId: [...unit].map((byte) => byte.toString(16).padStart(2, "0")).join(":") };
+  return {
+    kind: "status",
+    names,
+    unitId: [...unit].map((byte) => byte.toString(16).padStart(2, "0")).join(":"),
+  };
 }
 
 function readAddress(reader: Reader): string {

@@ -108,7 +108,11 @@ export function readLabels(reader: Reader, pointers: boolean): string[] | Fault 
     if ((length & POINTER) === POINTER) {
       const target = ((length & ~POINTER) << 8) | source.u8();
       if (source.short || !pointers || target >= before) {
-        return fault("malformed", at, "a label string pointer that is cut off, out of place or not backwards");
+        return fault(
+          "malformed",
+          at,
+          "a label string pointer that is cut off, out of place or not backwards",
+        );
       }
       before = target;
       source = new ByteReader(reader.bytes, target, reader.end);
@@ -127,13 +131,18 @@ export function readLabels(reader: Reader, pointers: boolean): string[] | Fault 
 /** True when `scope` can be written: labels of 1 to 63 bytes, and room for the name before them. */
 export function isScope(scope: string): boolean {
   if (scope === "") return true;
-  const fits = scope.split(".").every((label) => label.length > 0 && label.length <= LABEL_BYTES && isLatin1(label));
+  const fits = scope
+    .split(".")
+    .every((label) => label.length > 0 && label.length <= LABEL_BYTES && isLatin1(label));
   return fits && scope.length + 1 + ENCODED_BYTES + 2 <= TOTAL_BYTES;
 }
 
 /** `text` with everything that does not print in ASCII shown as `\xNN`: names come from strangers and go into logs. */
 export function printable(text: string): string {
-  return text.replace(/[^\x20-\x7e]/gu, (one) => `\\x${(one.codePointAt(0) ?? 0).toString(16).padStart(2, "0")}`);
+  return text.replace(
+    /[^\x20-\x7e]/gu,
+    (one) => `\\x${(one.codePointAt(0) ?? 0).toString(16).padStart(2, "0")}`,
+  );
 }
 
 const NAME_BYTES = 15;

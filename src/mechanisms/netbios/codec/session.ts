@@ -63,7 +63,8 @@ export function readHeader(bytes: Buffer, at: number, bits: LengthBits): Session
   const type = bytes[at] ?? 0;
   const length = bytes.readUIntBE(at + 1, 3);
   if (type === PACKET_TYPE.message) {
-    if (bits === 17 && length > MAX_17) return fault("too-large", at + 1, "a message length of more than 17 bits");
+    if (bits === 17 && length > MAX_17)
+      return fault("too-large", at + 1, "a message length of more than 17 bits");
     return { type, length };
   }
   const range = CONTROL_LENGTHS.get(type);
@@ -75,7 +76,11 @@ export function readHeader(bytes: Buffer, at: number, bits: LengthBits): Session
 }
 
 /** The packet at the front of a stream; `undefined` when it is not all there. */
-export function decodeSessionPacket(bytes: Buffer, bits: LengthBits, maxMessageBytes: number): Decoded<SessionPacket> {
+export function decodeSessionPacket(
+  bytes: Buffer,
+  bits: LengthBits,
+  maxMessageBytes: number,
+): Decoded<SessionPacket> {
   // A wrong type is known from its first byte: no reason to wait for more.
   const type = bytes[0];
   if (type !== undefined && type !== PACKET_TYPE.message && !CONTROL_LENGTHS.has(type)) {
