@@ -1,17 +1,19 @@
 import type { JournalDraft, Kernel } from "../../kernel/index.ts";
 
-/** A call that was refused: somebody asked for a name that is not there, or may not ask. */
+/** Something a stranger asked for: a call or a name that was refused, a name registered. */
 export interface Probe {
+  /** What happened, in a few words: `call refused`. */
+  readonly what: string;
   readonly address: string;
-  readonly called: string;
-  readonly calling: string;
-  /** The answer, in words. */
-  readonly answer: string;
+  /** The name it was about. */
+  readonly name: string;
+  /** More that the first line of a window says. */
+  readonly detail?: { readonly [key: string]: string };
 }
 
 /**
- * Makes refused calls visible in the journal without letting a scanner fill it: the first one of an address is written
- * at once, those after it are counted and written together when the window closes.
+ * Makes what strangers ask for visible in the journal without letting a scanner fill it: the first of its kind from an
+ * address is written at once, those after it are counted and written together when the window closes.
  */
 export class Probes {
   readonly #kernel: Kernel;
@@ -24,24 +26,27 @@ export class Probes {
     this.#windowMs = windowMs;
   }
 
-  /** All refused calls so far. */
+  /** All that were ever added. */
   get total(): number {
     return this.#total;
   }
 
-  add(probe: Probe): void {
+  add({ what, address, name, detail }: Probe): void {
     this.#total++;
     // A scanner with many addresses shares one window once there are too many to tell apart.
-    const key = this.#open.has(probe.address) || this.#open.size < MAX_ADDRESSES ? probe.address : ELSEWHERE;
+    const own = `${what} ${address}`;
+    const crowded = !this.#open.has(own) && this.#open.size >= MAX_WINDOWS;
+    const key = crowded ? what : own;
     const window = this.#open.get(key);
     if (window === undefined) {
       const cancel = this.#kernel.clock.after(this.#windowMs, () => this.#close(key));
-      this.#open.set(key, { cancel, more: 0, names: new Set() });
-      this.#write({ what: "call refused", ...probe });
+      const from = crowded ? "many addresses" : address;
+      this.#open.set(key, { what, from, cancel, more: 0, names: new Set() });
+      this.#write({ what, address, name, ...detail });
       return;
     }
     window.more++;
-    if (window.names.size < MAX_NAMES) window.names.add(probe.called);
+    if (window.names.size < MAX_NAMES) window.names.add(name);
   }
 
   /** Writes what is still being counted. */
@@ -54,8 +59,8 @@ export class Probes {
     if (window === undefined) return;
     this.#open.delete(key);
     window.cancel();
-    if (window.more === 0) return;
-    this.#write({ what: "more calls refused", address: key, count: window.more, names: [...window.names] });
+    const { what, from, more, names } = window;
+    if (more > 0) this.#write({ what, address: from, more, names: [...names] });
   }
 
   #write(detail: NonNullable<JournalDraft["detail"]>): void {
@@ -72,11 +77,12 @@ export class Probes {
 }
 
 interface Window {
+  readonly what: string;
+  readonly from: string;
   readonly cancel: () => void;
   more: number;
   readonly names: Set<string>;
 }
 
-const MAX_ADDRESSES = 1024;
+const MAX_WINDOWS = 1024;
 const MAX_NAMES = 16;
-const ELSEWHERE = "many addresses";

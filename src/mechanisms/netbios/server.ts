@@ -59,7 +59,8 @@ export class NetbiosGateway {
       enter: (address) => this.#enter(address),
       leave: (address) => this.#leave(address),
       handshaken: (address) => decrease(this.#handshakesOf, address),
-      refused: (address, called, calling, answer) => this.#probes.add({ address, called, calling, answer }),
+      refused: (address, called, calling, answer) =>
+        this.#probes.add({ what: "call refused", address, name: called, detail: { calling, answer } }),
     };
   }
 
