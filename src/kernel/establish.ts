@@ -1,7 +1,8 @@
 import { holdsBack } from "./barrier.ts";
 import { HoldfastError } from "./errors.ts";
 import type { JournalDraft } from "./journal.ts";
-import type { Established, Kernel } from "./kernel.ts";
+import type { Kernel } from "./kernel.ts";
+import type { Established } from "./requests.ts";
 import type { Authentication, Checkpoint, Json, Mode, Peer, SessionRecord } from "./record.ts";
 import type { CredentialKey, Handle } from "./secret.ts";
 import { credentialKey, mintHandle, mintSecret, shardOfHandle, shardOfPrincipal } from "./secret.ts";
