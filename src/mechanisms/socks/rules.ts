@@ -67,6 +67,11 @@ export class Rules {
     return "deny";
   }
 
+  /** Whether there is any destination the question's sender could be allowed; for UDP, which names its destinations later. */
+  allowsAnything(question: Question): boolean {
+    return this.#rules.some((rule) => rule.action === "allow" && rule.concerns(question));
+  }
+
   /** The answer for a destination that an upstream proxy will resolve: only what was asked for counts. */
   decideUnresolved(question: Question): Answer {
     const rule = this.#rules.find((one) => one.covers(question) && !one.namesAddresses);
@@ -76,6 +81,8 @@ export class Rules {
 
 interface CompiledRule {
   readonly action: Answer;
+  /** The part of `covers` that does not ask where to. */
+  readonly concerns: (question: Question) => boolean;
   readonly covers: (question: Question) => boolean;
   /** Left out when the address does not matter. */
   readonly address?: AddressTest;
@@ -94,16 +101,19 @@ function compile(rule: Rule): CompiledRule {
   const namesAddresses = rule.addresses !== undefined && !rule.addresses.includes("any");
   const implied = rule.action === "allow" && rule.addresses === undefined ? ["public"] : rule.addresses;
   const address = implied === undefined || implied.includes("any") ? undefined : addressTest(implied);
+  const concerns = ({ principal, command, client }: Question): boolean =>
+    (rule.principals === undefined || matchesPrincipal(rule.principals, principal)) &&
+    (rule.commands === undefined || rule.commands.includes(command)) &&
+    (clients === undefined || matchesClient(clients, client));
   return {
     action: rule.action,
     namesAddresses,
     ...(address !== undefined && { address }),
-    covers: ({ principal, command, client, host, port }) =>
-      (rule.principals === undefined || matchesPrincipal(rule.principals, principal)) &&
-      (rule.commands === undefined || rule.commands.includes(command)) &&
-      (ports === undefined || ports.some(([from, to]) => port >= from && port <= to)) &&
-      (names === undefined || matchesName(names, host)) &&
-      (clients === undefined || matchesClient(clients, client)),
+    concerns,
+    covers: (question) =>
+      concerns(question) &&
+      (ports === undefined || ports.some(([from, to]) => question.port >= from && question.port <= to)) &&
+      (names === undefined || matchesName(names, question.host)),
   };
 }
 

@@ -21,7 +21,9 @@ export class Users {
   readonly #key = randomBytes(32);
   /** Per user, a keyed digest of the password that was right. A process restart forgets it. */
   readonly #proven = new Map<string, Buffer>();
-  #checking = 0;
+  readonly #checking = new Map<string, Promise<boolean>>();
+  readonly #queue: (() => void)[] = [];
+  #running = 0;
 
   /** @throws HoldfastError `invalid-argument` when a hash is none of ours or a name comes twice. */
   constructor(users: readonly User[]) {
@@ -37,22 +39,35 @@ export class Users {
     }
   }
 
-  /** An unknown user takes as long as a wrong password. False also when too many are being checked at the moment. */
-  async verify(name: string, password: string): Promise<boolean> {
-    const known = this.#hashes.get(name);
+  /** An unknown user takes as long as a wrong password. False also when too many wait to be checked. */
+  verify(name: string, password: string): Promise<boolean> {
     const digest = createHmac("sha256", this.#key).update(`${name}\0${password}`).digest();
     const proven = this.#proven.get(name);
-    if (proven !== undefined && timingSafeEqual(proven, digest)) return true;
-    if (this.#checking >= CHECKS_AT_ONCE) return false;
-    this.#checking++;
+    if (proven !== undefined && timingSafeEqual(proven, digest)) return Promise.resolve(true);
+    // Many connections of one client begin at once, and one check answers for all of them.
+    const id = digest.toString("latin1");
+    const same = this.#checking.get(id);
+    if (same !== undefined) return same;
+    if (this.#checking.size >= CHECKS_WAITING) return Promise.resolve(false);
+    const check = this.#check(name, password, digest).finally(() => this.#checking.delete(id));
+    this.#checking.set(id, check);
+    return check;
+  }
+
+  async #check(name: string, password: string, digest: Buffer): Promise<boolean> {
+    if (this.#running >= CHECKS_AT_ONCE) await new Promise<void>((go) => this.#queue.push(go));
+    else this.#running++;
     try {
+      const known = this.#hashes.get(name);
       const hash = known ?? NOBODY;
       const derived = await derive(password, { ...hash, size: hash.hash.length });
       const good = timingSafeEqual(derived, hash.hash) && known !== undefined;
       if (good) this.#proven.set(name, digest);
       return good;
     } finally {
-      this.#checking--;
+      const next = this.#queue.shift();
+      if (next === undefined) this.#running--;
+      else next();
     }
   }
 }
@@ -90,6 +105,7 @@ function derive(password: string, options: Cost & { salt: Buffer; size: number }
 
 const COST: Cost = { n: 16_384, r: 8, p: 1 };
 const MAX_MEMORY = 256 * 1024 * 1024;
-/** Guessing must not take the machine's memory (16 MiB a check) or starve everything else of its threads. */
-const CHECKS_AT_ONCE = 32;
+/** Guessing must not take the machine's memory (16 MiB a check) or all of its threads: two are left for name lookups. */
+const CHECKS_AT_ONCE = 2;
+const CHECKS_WAITING = 256;
 const NOBODY: Hash = { ...COST, salt: randomBytes(16), hash: randomBytes(32) };
