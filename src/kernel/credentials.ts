@@ -33,6 +33,7 @@ export function rotated(
   const { current, previous } = credentials;
   return {
     current: key,
+    since: now,
     ...(current !== undefined && { previous: { key: current, until: now + limits.graceMs } }),
     retired: keep(
       previous === undefined ? [] : [{ key: previous.key, quietUntil: previous.until }],
@@ -55,6 +56,7 @@ export function superseded(
   );
   return {
     current: key,
+    since: now,
     retired: keep(
       gone.map((one) => ({ key: one, quietUntil })),
       credentials,
@@ -70,9 +72,10 @@ export function offered(
   now: number,
   limits: { kept: number },
 ): Credentials {
-  const { current, previous, pending } = credentials;
+  const { current, since, previous, pending } = credentials;
   return {
     ...(current !== undefined && { current }),
+    ...(since !== undefined && { since }),
     ...(previous !== undefined && { previous }),
     pending: key,
     retired: keep(pending === undefined ? [] : [{ key: pending, quietUntil: now }], credentials, limits.kept),
@@ -86,6 +89,7 @@ export function confirmed(credentials: Credentials, now: number, limits: { kept:
   const gone = [current, previous?.key].filter((one) => one !== undefined);
   return {
     current: pending,
+    since: now,
     retired: keep(
       gone.map((key) => ({ key, quietUntil: now })),
       credentials,
