@@ -1,5 +1,6 @@
 import type { Barrier } from "./barrier.ts";
 import { Carriage } from "./carriage.ts";
+import { advanced } from "./checkpoint.ts";
 import type { Clock } from "./clock.ts";
 import { systemClock } from "./clock.ts";
 import { Core } from "./core.ts";
@@ -12,6 +13,7 @@ import { Gate } from "./gate.ts";
 import type { JournalDraft, JournalEntry } from "./journal.ts";
 import { expiryOf, judgeStanding } from "./judge.ts";
 import type { EndReason, SessionEvent } from "./lifecycle.ts";
+import { matching } from "./listing.ts";
 import type { LiveTransport } from "./live.ts";
 import { NodeLeases } from "./nodes.ts";
 import type { KernelPolicy } from "./policy.ts";
@@ -31,9 +33,10 @@ import { Revoker } from "./revoke.ts";
 import type { Handle } from "./secret.ts";
 import { mintHandle } from "./secret.ts";
 import type { Selector } from "./selector.ts";
+import { assertSelective } from "./selector.ts";
 import type { MaybePromise, SessionStore } from "./store.ts";
 import { sweepOnce } from "./sweep.ts";
-import { activity, patched, Writes } from "./writes.ts";
+import { activity, Writes } from "./writes.ts";
 
 export function createKernel(options: KernelOptions): Kernel {
   return new Kernel(options);
@@ -57,7 +60,6 @@ export class Kernel {
   readonly #leases: NodeLeases;
   readonly #revoker: Revoker;
   readonly #listeners = new Set<(entry: JournalEntry) => void>();
-  readonly #touching = new Set<Handle>();
   #started: Promise<void> | undefined;
   #closed = false;
   #cancelSweep: () => void = () => {};
@@ -171,6 +173,15 @@ export class Kernel {
       : undefined;
   }
 
+  /** Every live session that `selector` means, in the order of handles. */
+  async *sessions(selector: Selector): AsyncIterable<SessionRecord> {
+    assertSelective(selector);
+    const barriers = await this.barriers();
+    for await (const found of matching(this.store, selector)) {
+      if (judgeStanding(found, this.clock.now(), barriers) === undefined) yield found.record;
+    }
+  }
+
   // ── maintain ────────────────────────────────────────────────────────────────────────────────────────────────
 
   /**
@@ -199,19 +210,7 @@ export class Kernel {
 
   /** Moves the idle deadline, at most once per window; the common case returns at once and writes nothing. */
   touch(record: SessionRecord): void {
-    const now = this.clock.now();
-    if (now - record.touchedAt < this.touchWindowMs(record) || this.#touching.has(record.handle)) return;
-    this.#touching.add(record.handle);
-    const next = patched(record, activity(record, now));
-    // A conflict means that somebody wrote just now, which moved the deadline as well.
-    this.inBackground(
-      this.store.update(record, next, []).finally(() => this.#touching.delete(record.handle)),
-    );
-  }
-
-  touchWindowMs(record: SessionRecord): number {
-    const idleMs = record.idleMs ?? Infinity;
-    return Math.min(Math.max(this.policy.touchMs, idleMs === Infinity ? 0 : idleMs / 20), idleMs / 4);
+    this.#writes.touch(record);
   }
 
   /** A new secret by plain rotation; the old one stays good for `graceMs`. */
@@ -265,18 +264,8 @@ export class Kernel {
     options: WriteOptions = {},
   ): Promise<SessionRecord> {
     return this.#writes.write(record, "checkpoint", options, (current, now) => {
-      const reached = current.checkpoint?.position ?? 0;
-      if (point.position < reached) {
-        throw new HoldfastError(
-          "checkpoint-backwards",
-          `The checkpoint stands at ${reached} and cannot go back to ${point.position}.`,
-          {
-            detail: { handle: current.handle, position: point.position },
-          },
-        );
-      }
-      if (point.position === current.checkpoint?.position && point.note === undefined) return undefined;
-      return { checkpoint: { ...point, at: now }, ...activity(current, now) };
+      const checkpoint = advanced(current, point, now);
+      return checkpoint === undefined ? undefined : { checkpoint, ...activity(current, now) };
     });
   }
 
@@ -387,6 +376,10 @@ export class Kernel {
   /** One pass over what is due; returns how many sessions it ended or forgot. */
   sweep(): Promise<number> {
     return sweepOnce(this);
+  }
+
+  fault(error: unknown): void {
+    this.#core.fault(error);
   }
 
   inBackground(work: Promise<unknown>): void {

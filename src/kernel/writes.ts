@@ -13,6 +13,7 @@ import { credentialKey, mintSecret, shardOfHandle } from "./secret.ts";
 export class Writes {
   readonly #core: Core;
   readonly #feed: Feed;
+  readonly #touching = new Set<Handle>();
 
   constructor(core: Core, feed: Feed) {
     this.#core = core;
@@ -57,6 +58,23 @@ export class Writes {
         detail: { handle: start.handle },
       },
     );
+  }
+
+  touch(record: SessionRecord): void {
+    const now = this.#core.clock.now();
+    if (now - record.touchedAt < this.#touchWindowMs(record) || this.#touching.has(record.handle)) return;
+    this.#touching.add(record.handle);
+    const next = patched(record, activity(record, now));
+    // A conflict means that somebody wrote just now, which moved the deadline as well.
+    const writing = this.#core.store.update(record, next, []);
+    this.#core.inBackground(writing.finally(() => this.#touching.delete(record.handle)));
+  }
+
+  /** However long the window, a session in use is written several times within its idle limit. */
+  #touchWindowMs(record: SessionRecord): number {
+    const { touchMs } = this.#core.policy;
+    if (record.idleMs === undefined) return touchMs;
+    return Math.min(Math.max(touchMs, record.idleMs / 20), record.idleMs / 4);
   }
 
   renew(
