@@ -1,11 +1,10 @@
 import type { Socket } from "node:net";
-import type { CloseCause, EndReason, Json, Kernel, SessionRecord } from "../../kernel/index.ts";
-import { isHoldfastError } from "../../kernel/index.ts";
+import type { Clock } from "../../kernel/index.ts";
+import type { ReadPort } from "../../transport/read-port.ts";
 import type { RelayOutcome } from "../../transport/relay.ts";
 import { Relay } from "../../transport/relay.ts";
-import type { ReadPort } from "../../transport/read-port.ts";
-import type { Settings } from "./options.ts";
 import { Flow } from "./machine/flow.ts";
+import type { Settings } from "./options.ts";
 
 export interface CarriedLegs {
   readonly client: Socket;
@@ -17,72 +16,54 @@ export interface CarriedLegs {
   readonly backendKeepalives: boolean;
 }
 
-/** An open session being relayed: its counts go to the store, its keepalives to the peers, its end to the kernel. */
+/** An open session being relayed, with its keepalives. */
 export class Carried {
   /** Resolves when both sockets are closed. */
   readonly closed: Promise<RelayOutcome>;
-  readonly #kernel: Kernel;
+  readonly #clock: Clock;
   readonly #settings: Settings;
   readonly #legs: CarriedLegs;
   readonly #flow: Flow;
-  #record: SessionRecord;
   #relay: Relay | undefined;
   #cancelKeepalive: () => void = () => {};
-  #cancelCounts: () => void = () => {};
-  #stored = 0;
-  #evicted: string | undefined;
 
-  constructor(kernel: Kernel, settings: Settings, record: SessionRecord, legs: CarriedLegs) {
-    const now = kernel.clock.now();
+  constructor(settings: Settings, legs: CarriedLegs, absoluteAt: number | undefined) {
     const rule = settings.keepalive;
-    this.#kernel = kernel;
+    this.#clock = settings.kernel.clock;
     this.#settings = settings;
-    this.#record = record;
     this.#legs = legs;
     this.#flow = new Flow({
       bits: settings.bits,
       near: rule,
       far: legs.backendKeepalives ? rule : undefined,
-      now,
+      now: this.#clock.now(),
     });
     this.closed = new Promise((resolve) => {
-      this.#relay = this.#start(resolve);
+      this.#relay = this.#start(absoluteAt, resolve);
     });
     this.#armKeepalive();
-    this.#armCounts();
   }
 
-  get bytesUp(): number {
-    return this.#relay?.bytesUp ?? 0;
+  /** Bytes passed on so far, keepalives not counted. */
+  get counts(): { readonly up: number; readonly down: number } {
+    return { up: this.#relay?.bytesUp ?? 0, down: this.#relay?.bytesDown ?? 0 };
   }
 
-  get bytesDown(): number {
-    return this.#relay?.bytesDown ?? 0;
-  }
-
+  /** Keepalives sent to either side. */
   get keepalivesSent(): number {
     const { near, far } = this.#flow.keepalivesSent;
     return near + far;
   }
 
-  /** The kernel's word: the session has ended or may not be carried here any more. */
-  async close(cause: CloseCause): Promise<void> {
-    if (cause.kind !== "ended") return this.evict(cause.kind);
-    this.#relay?.abort(cause.note.reason);
-    await this.closed;
-  }
-
-  /** Ends the session `evicted`, for the gateway's own reasons. */
-  async evict(why: string): Promise<void> {
-    this.#evicted = why;
+  /** Closes both sides at once. Resolves when they are. */
+  async abort(why: string): Promise<void> {
     this.#relay?.abort(why);
     await this.closed;
   }
 
-  #start(resolve: (outcome: RelayOutcome) => void): Relay {
+  #start(absoluteAt: number | undefined, resolve: (outcome: RelayOutcome) => void): Relay {
     const { client, clientEarly, backend, backendPort, backendEarly } = this.#legs;
     const { limits } = this.#settings;
-    const { clock } = this.#kernel;
     return new Relay({
       near: { socket: client, early: clientEarly, tap: (chunk) => this.#up(chunk) },
       far: {
@@ -91,26 +72,25 @@ export class Carried {
         ...(backendEarly !== undefined && { early: backendEarly }),
         tap: (chunk) => this.#down(chunk),
       },
-      clock,
+      clock: this.#clock,
       ...(limits.idleMs !== Infinity && { idleMs: limits.idleMs }),
-      ...(this.#record.absoluteAt !== undefined && { absoluteAt: this.#record.absoluteAt }),
-      ...(limits.bytes !== Infinity && { maxBytes: limits.bytes }),
+      ...(absoluteAt !== undefined && { absoluteAt }),
+      ...(limits.maxBytes !== Infinity && { maxBytes: limits.maxBytes }),
       onEnd: (outcome) => {
         this.#cancelKeepalive();
-        this.#cancelCounts();
         resolve(outcome);
       },
     });
   }
 
   #up(chunk: Buffer): ReturnType<Flow["up"]> {
-    const now = this.#kernel.clock.now();
+    const now = this.#clock.now();
     this.#keepalive("far", now);
     return this.#flow.up(chunk, now);
   }
 
   #down(chunk: Buffer): ReturnType<Flow["down"]> {
-    const now = this.#kernel.clock.now();
+    const now = this.#clock.now();
     this.#keepalive("near", now);
     return this.#flow.down(chunk, now);
   }
@@ -126,75 +106,17 @@ export class Carried {
   }
 
   #armKeepalive(): void {
-    const { clock } = this.#kernel;
     const at = this.#flow.keepaliveAt;
     if (at === undefined) return;
     const everyMs = this.#settings.keepalive?.everyMs ?? 0;
+    const now = this.#clock.now();
     // One that is due and waits for the end of a message is sent before the next one; until then look again now and then.
-    const waitMs = at > clock.now() ? at - clock.now() : everyMs;
-    this.#cancelKeepalive = clock.after(waitMs, () => {
+    this.#cancelKeepalive = this.#clock.after(at > now ? at - now : everyMs, () => {
       if (this.#relay?.over !== false) return;
-      const now = clock.now();
-      this.#keepalive("near", now);
-      this.#keepalive("far", now);
+      const later = this.#clock.now();
+      this.#keepalive("near", later);
+      this.#keepalive("far", later);
       this.#armKeepalive();
     });
-  }
-
-  /** A touch of the session and its counts are one write, and only when bytes have passed. */
-  #armCounts(): void {
-    const { limits } = this.#settings;
-    this.#cancelCounts = this.#kernel.clock.after(Math.min(limits.countsMs, limits.idleMs / 4), () => {
-      if (this.#relay?.over !== false) return;
-      this.#armCounts();
-      if (this.bytesUp + this.bytesDown !== this.#stored) this.#kernel.inBackground(this.#storeCounts());
-    });
-  }
-
-  async #storeCounts(): Promise<void> {
-    const { bytesUp, bytesDown } = this;
-    this.#stored = bytesUp + bytesDown;
-    try {
-      this.#record = await this.#kernel.update<{ [key: string]: Json }>(this.#record, (data) => {
-        data["bytesUp"] = bytesUp;
-        data["bytesDown"] = bytesDown;
-      });
-    } catch (error) {
-      // It was ended meanwhile, which closes this relay too; its last counts are in its end.
-      if (!isHoldfastError(error, "session-ended")) throw error;
-    }
-  }
-
-  /** Writes the end, once the sockets are closed. When the kernel ended it, only the last counts are noted. */
-  async settle(): Promise<void> {
-    const outcome = await this.closed;
-    if (this.bytesUp + this.bytesDown !== this.#stored) await this.#storeCounts();
-    const { reason, limit } = endOf(outcome, this.#evicted);
-    const { bytesUp, bytesDown, by, why } = outcome;
-    const detail = {
-      bytesUp,
-      bytesDown,
-      ...(by !== undefined && { side: by === "near" ? "client" : "backend" }),
-      ...(why !== undefined && { why }),
-      ...(limit !== undefined && { limit }),
-    };
-    const ended = await this.#kernel.end(this.#record.handle, { reason, detail });
-    if (ended === undefined) await this.#kernel.note(this.#record, detail);
-  }
-}
-
-function endOf(outcome: RelayOutcome, evicted: string | undefined): { reason: EndReason; limit?: string } {
-  switch (outcome.reason) {
-    case "finished":
-    case "idle-expired":
-    case "absolute-expired":
-    case "protocol-error":
-      return { reason: outcome.reason };
-    case "byte-limit":
-      return { reason: "evicted", limit: "bytes" };
-    case "reset":
-      return { reason: "crashed" };
-    case "aborted":
-      return { reason: evicted === undefined ? "revoked" : "evicted" };
   }
 }

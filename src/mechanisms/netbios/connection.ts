@@ -1,6 +1,8 @@
 import type { Socket } from "node:net";
-import type { CloseCause, Kernel, SessionRecord } from "../../kernel/index.ts";
+import type { CloseCause } from "../../kernel/index.ts";
 import { isHoldfastError } from "../../kernel/index.ts";
+import type { RelaySession, RelaySessions } from "../../transport/relay-session.ts";
+import { endOf } from "../../transport/relay-session.ts";
 import { Carried } from "./carried.ts";
 import type { NetbiosName } from "./codec/name.ts";
 import { formatName, printable } from "./codec/name.ts";
@@ -14,8 +16,8 @@ import type { Decision, ResolvedBackend, Routes } from "./routes.ts";
 
 /** What a connection needs of its gateway. */
 export interface Gateway {
-  readonly kernel: Kernel;
   readonly settings: Settings;
+  readonly sessions: RelaySessions;
   readonly routes: Routes;
   /** True when there is room for one more session from `address`; it counts from then on until `leave`. */
   enter(address: string): boolean;
@@ -44,14 +46,14 @@ export class Connection {
   #handshaken = false;
 
   constructor(gateway: Gateway, socket: Socket) {
-    const { kernel, settings } = gateway;
+    const { kernel, limits, bits } = gateway.settings;
     this.#gateway = gateway;
     this.#socket = socket;
     this.address = socket.remoteAddress ?? "unknown";
     this.#startedAt = kernel.clock.now();
     this.#acceptor = new Acceptor({
-      bits: settings.bits,
-      handshakeMs: settings.limits.handshakeMs,
+      bits,
+      handshakeMs: limits.handshakeMs,
       now: this.#startedAt,
     });
     this.#armDeadline();
@@ -66,7 +68,7 @@ export class Connection {
   }
 
   #armDeadline(): void {
-    const { clock } = this.#gateway.kernel;
+    const { clock } = this.#gateway.settings.kernel;
     const at = this.#acceptor.deadlineAt;
     if (at === undefined) return;
     // A timer may fire a moment early; then there is a little left to wait.
@@ -83,7 +85,7 @@ export class Connection {
 
   /** Ends what it carries, or drops it before it carries anything. */
   async evict(why: string): Promise<void> {
-    if (this.#carried !== undefined) await this.#carried.evict(why);
+    if (this.#carried !== undefined) await this.#carried.abort(why);
     else this.#drop();
     await this.done;
   }
@@ -100,7 +102,8 @@ export class Connection {
   readonly #ended = (): void => this.#handle({ type: "end" });
 
   #handle(input: AcceptorInput): void {
-    for (const action of this.#acceptor.handle(input, this.#gateway.kernel.clock.now())) this.#do(action);
+    for (const action of this.#acceptor.handle(input, this.#gateway.settings.kernel.clock.now()))
+      this.#do(action);
   }
 
   #do(action: AcceptorAction): void {
@@ -124,8 +127,10 @@ export class Connection {
 
   #begin(called: NetbiosName, calling: NetbiosName): void {
     const answer = this.#answer(called, calling);
-    this.#gateway.kernel.inBackground(answer);
-    this.#answering = answer.catch(() => this.#drop());
+    this.#answering = answer.catch((error: unknown) => {
+      this.#gateway.settings.onFault(error);
+      this.#drop();
+    });
   }
 
   /** Says yes or no, and stays until the session is over. */
@@ -148,60 +153,61 @@ export class Connection {
     called: NetbiosName,
     calling: NetbiosName,
   ): Promise<void> {
-    const { kernel } = this.#gateway;
-    const made = await this.#establish(decision, called, calling);
-    if ("refuse" in made) return this.#refuse(made.refuse, called, calling, made.why);
-    const record = made;
-    const detach = await kernel.attach(record, { close: (cause) => this.#closeFor(cause) });
+    const session = await this.#open(decision, called, calling);
+    if ("refuse" in session) return this.#refuse(session.refuse, called, calling, session.why);
     const dialled = await this.#dial(decision.to, called, calling);
-    if (!dialled.ok || this.#gone.signal.aborted) {
-      if (dialled.ok) dialled.socket.destroy();
-      await this.#failed(record, dialled, called, calling);
-    } else {
-      await this.#carry(record, dialled, decision.to.speaks === "netbios");
+    if (dialled.ok && !this.#gone.signal.aborted) {
+      return this.#carry(session, dialled, decision.to.speaks === "netbios");
     }
-    detach();
+    if (dialled.ok) dialled.socket.destroy();
+    const text = dialled.ok || this.#gone.signal.aborted ? "the client went away" : dialled.text;
+    await session.end("refused", { by: this.#gone.signal.aborted ? "client" : "backend", why: text });
+    if (dialled.ok || this.#gone.signal.aborted) return this.#drop();
+    // RFC 1002 §4.3.4: nobody listens there, or it could not be done; a backend's own refusal is handed on.
+    return this.#refuse(dialled.code ?? CODE_OF[dialled.why], called, calling, `backend: ${text}`);
   }
 
-  async #establish(
+  /** The session, or with what to refuse it. */
+  async #open(
     decision: Decision & { type: "relay" },
     called: NetbiosName,
     calling: NetbiosName,
-  ): Promise<SessionRecord | { readonly refuse: number; readonly why: string }> {
-    const { kernel, settings } = this.#gateway;
-    const { limits } = settings;
+  ): Promise<RelaySession | { readonly refuse: number; readonly why: string }> {
+    const { limits, countsEveryMs } = this.#gateway.settings;
     const principal = this.#principal(calling);
     try {
-      const { record } = await kernel.establish({
-        mechanism: "netbios",
-        mode: "full-duplex",
-        label: formatName(called),
-        peer: { address: this.address, agent: formatName(calling) },
-        credential: false,
-        own: true,
-        startedAt: this.#startedAt,
-        ...(limits.perPrincipal !== Infinity && {
-          limit: { perPrincipal: limits.perPrincipal, onLimit: "refuse" },
-        }),
-        ...(principal !== undefined && { principal }),
-        ...(limits.idleMs !== Infinity && { idleMs: limits.idleMs }),
-        ...(limits.absoluteMs !== Infinity && { absoluteMs: limits.absoluteMs }),
-        data: {
-          called: formatName(called),
-          calling: formatName(calling),
-          backend: decision.backend,
-          backendAddress: `${decision.to.host}:${decision.to.port}`,
-          clientPort: this.#socket.remotePort ?? 0,
-          bytesUp: 0,
-          bytesDown: 0,
+      return await this.#gateway.sessions.open(
+        {
+          mechanism: "netbios",
+          label: formatName(called),
+          peer: { address: this.address, agent: formatName(calling) },
+          startedAt: this.#startedAt,
+          ...(limits.perPrincipal !== Infinity && {
+            limit: { perPrincipal: limits.perPrincipal, onLimit: "refuse" },
+          }),
+          ...(principal !== undefined && { principal }),
+          // The relay knows of every byte; the record, which hears of them later, is for when this process dies.
+          ...(limits.idleMs !== Infinity && { idleMs: limits.idleMs + 5 * countsEveryMs }),
+          ...(limits.absoluteMs !== Infinity && { absoluteMs: limits.absoluteMs }),
+          data: {
+            called: formatName(called),
+            calling: formatName(calling),
+            backend: decision.backend,
+            backendAddress: `${decision.to.host}:${decision.to.port}`,
+            clientPort: this.#socket.remotePort ?? 0,
+          },
         },
-      });
-      return record;
+        {
+          counts: () => this.#carried?.counts ?? { up: 0, down: 0 },
+          close: (cause) => this.#closeFor(cause),
+        },
+      );
     } catch (error) {
       if (!isHoldfastError(error)) throw error;
       const barred = error.code === "locked" || error.code === "establish-refused";
       if (barred) return { refuse: NEGATIVE.notListeningForCallingName, why: error.code };
       if (error.code === "limit-reached") return { refuse: NEGATIVE.insufficientResources, why: error.code };
+      this.#gateway.settings.onFault(error);
       return { refuse: NEGATIVE.unspecified, why: error.code };
     }
   }
@@ -213,18 +219,18 @@ export class Connection {
   }
 
   #dial(to: ResolvedBackend, called: NetbiosName, calling: NetbiosName): Promise<Dialled> {
-    const { kernel, settings } = this.#gateway;
+    const { kernel, limits, bits } = this.#gateway.settings;
     return dial({
       host: to.host,
       port: to.port,
-      timeoutMs: settings.limits.connectMs,
+      timeoutMs: limits.connectMs,
       clock: kernel.clock,
       signal: this.#gone.signal,
       ...(to.speaks === "netbios" && {
         call: {
           called: to.calledName ?? called,
           calling,
-          bits: settings.bits,
+          bits,
           maxRetargets: 4,
           mayRetarget: (address, port) => to.retargets.has(`${address}:${port}`),
         },
@@ -233,43 +239,28 @@ export class Connection {
   }
 
   async #carry(
-    record: SessionRecord,
+    session: RelaySession,
     dialled: Dialled & { ok: true },
     backendKeepalives: boolean,
   ): Promise<void> {
-    const { kernel, settings } = this.#gateway;
-    let early: Buffer | undefined;
+    let early: Buffer = Buffer.alloc(0);
     this.#opened = (bytes) => (early = bytes);
     this.#handle({ type: "accept" });
     this.#socket.off("data", this.#read);
     this.#socket.off("end", this.#ended);
     this.#socket.off("close", this.#ended);
-    const carried = new Carried(kernel, settings, record, {
+    const legs = {
       client: this.#socket,
-      clientEarly: early ?? Buffer.alloc(0),
+      clientEarly: early,
       backend: dialled.socket,
       backendPort: dialled.port,
       backendEarly: dialled.early,
       backendKeepalives,
-    });
-    this.#carried = carried;
-    await carried.settle();
-  }
-
-  async #failed(
-    record: SessionRecord,
-    dialled: Dialled,
-    called: NetbiosName,
-    calling: NetbiosName,
-  ): Promise<void> {
-    const { kernel } = this.#gateway;
-    const gone = this.#gone.signal.aborted;
-    const why = dialled.ok || gone ? "the client went away" : `backend: ${dialled.text}`;
-    await kernel.end(record.handle, { reason: "refused", detail: { why } });
-    if (gone) return this.#drop();
-    // RFC 1002 §4.3.4: nobody listens there, or it could not be done; a backend's own refusal is handed on.
-    const code = dialled.ok ? NEGATIVE.unspecified : (dialled.code ?? CODE_OF[dialled.why]);
-    this.#refuse(code, called, calling, why);
+    };
+    this.#carried = new Carried(this.#gateway.settings, legs, session.record.absoluteAt);
+    const { reason, by, why } = endOf(await this.#carried.closed);
+    const side = by === "destination" ? "backend" : by;
+    await session.end(reason, { ...(side !== undefined && { by: side }), ...(why !== undefined && { why }) });
   }
 
   #refuse(code: number, called: NetbiosName, calling: NetbiosName, why: string = negativeText(code)): void {
@@ -279,7 +270,9 @@ export class Connection {
 
   /** The kernel's word. Resolves when the client can use the connection no more. */
   async #closeFor(cause: CloseCause): Promise<void> {
-    if (this.#carried !== undefined) return this.#carried.close(cause);
+    if (this.#carried !== undefined) {
+      return this.#carried.abort(cause.kind === "ended" ? cause.note.reason : cause.kind);
+    }
     this.#drop();
     await this.#socketClosed;
   }
@@ -291,7 +284,7 @@ export class Connection {
 
   /** Lets what was written go out; a peer that does not take it, or does not close, is dropped soon after. */
   #closeSoon(): void {
-    const { clock } = this.#gateway.kernel;
+    const { clock } = this.#gateway.settings.kernel;
     this.#cancelTimer();
     this.#socket.off("data", this.#read);
     this.#socket.resume();

@@ -4,7 +4,7 @@ import type { KeepaliveRule } from "./machine/flow.ts";
 import { DEFAULT_KEEPALIVE } from "./machine/flow.ts";
 import type { RouteOptions } from "./routes.ts";
 
-/** All of it but the kernel is plain data, so that a configuration file can say it. */
+/** All of it but the kernel and `onFault` is plain data, so that a configuration file can say it. */
 export interface NetbiosOptions extends RouteOptions {
   readonly kernel: Kernel;
   readonly limits?: Partial<NetbiosLimits>;
@@ -17,11 +17,15 @@ export interface NetbiosOptions extends RouteOptions {
    * them is authenticated: SMB logs in later, within the session.
    */
   readonly principal?: "calling-name" | "address" | "none";
+  /** The byte counts in the store are at most so old while they change; 1 s by default. */
+  readonly countsEveryMs?: number;
+  /** Hears of faults in the background. They are retried where that helps. */
+  readonly onFault?: (error: unknown) => void;
 }
 
 export interface NetbiosLimits {
-  /** Sessions at once. */
-  readonly sessions: number;
+  /** Connections at once, those that have not yet said whom they call included. More are closed as they come. */
+  readonly connections: number;
   /** Sessions at once from one address. */
   readonly perPeer: number;
   /** Sessions at once of one principal, over all nodes. */
@@ -36,15 +40,13 @@ export interface NetbiosLimits {
   readonly idleMs: number;
   readonly absoluteMs: number;
   /** Both directions together. */
-  readonly bytes: number;
-  /** The session's byte counts in the store are at most so old while they change. */
-  readonly countsMs: number;
+  readonly maxBytes: number;
   /** Refused calls of one address are journalled at most once in this span. */
   readonly probesMs: number;
 }
 
 export const DEFAULT_LIMITS: NetbiosLimits = {
-  sessions: 20_000,
+  connections: 20_000,
   perPeer: 256,
   perPrincipal: 256,
   handshakesPerPeer: 64,
@@ -52,23 +54,28 @@ export const DEFAULT_LIMITS: NetbiosLimits = {
   connectMs: 10_000,
   idleMs: Infinity,
   absoluteMs: Infinity,
-  bytes: Infinity,
-  countsMs: 5_000,
+  maxBytes: Infinity,
   probesMs: 10_000,
 };
 
 export interface Settings {
+  readonly kernel: Kernel;
+  readonly onFault: (error: unknown) => void;
   readonly limits: NetbiosLimits;
   readonly keepalive: KeepaliveRule | undefined;
   readonly bits: LengthBits;
   readonly principal: "calling-name" | "address" | "none";
+  readonly countsEveryMs: number;
 }
 
 export function settingsOf(options: NetbiosOptions): Settings {
   return {
+    kernel: options.kernel,
+    onFault: options.onFault ?? (() => {}),
     limits: { ...DEFAULT_LIMITS, ...options.limits },
     keepalive: options.keepalive === false ? undefined : (options.keepalive ?? DEFAULT_KEEPALIVE),
     bits: options.lengthBits ?? 24,
+    countsEveryMs: options.countsEveryMs ?? 1_000,
     principal: options.principal ?? "calling-name",
   };
 }

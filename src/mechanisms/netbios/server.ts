@@ -1,7 +1,8 @@
-import type { AddressInfo, Server, Socket } from "node:net";
+import type { Server, Socket } from "node:net";
 import { createServer } from "node:net";
 import type { Kernel } from "../../kernel/index.ts";
 import { HoldfastError } from "../../kernel/index.ts";
+import { RelaySessions } from "../../transport/relay-session.ts";
 import type { NetbiosName } from "./codec/name.ts";
 import type { Gateway } from "./connection.ts";
 import { Connection } from "./connection.ts";
@@ -25,17 +26,29 @@ export interface NetbiosStats {
   /** Since the start. */
   readonly accepted: number;
   readonly refused: number;
-  /** Connections dropped because their address had too many that said nothing yet. */
+  /** Connections closed as they came: too many in all, or too many of their address that said nothing yet. */
   readonly dropped: number;
   /** Of the sessions that are open. */
   readonly bytesUp: number;
   readonly bytesDown: number;
 }
 
-export class NetbiosGateway {
+export interface ListenOptions {
+  readonly host?: string;
+  readonly port?: number;
+  readonly signal?: AbortSignal;
+}
+
+export interface Listener {
+  readonly host: string;
+  readonly port: number;
+}
+
+export class NetbiosGateway implements AsyncDisposable {
   readonly kernel: Kernel;
   readonly #settings: Settings;
   readonly #routes: Routes;
+  readonly #relays: RelaySessions;
   readonly #probes: Probes;
   /** What its connections may ask of it. */
   readonly #context: Gateway;
@@ -46,15 +59,17 @@ export class NetbiosGateway {
   #sessions = 0;
   #accepted = 0;
   #dropped = 0;
+  #closing = false;
 
   constructor(options: NetbiosOptions) {
     this.kernel = options.kernel;
     this.#settings = settingsOf(options);
     this.#routes = new Routes(options);
+    this.#relays = new RelaySessions(this.#settings);
     this.#probes = new Probes(options.kernel, this.#settings.limits.probesMs);
     this.#context = {
-      kernel: this.kernel,
       settings: this.#settings,
+      sessions: this.#relays,
       routes: this.#routes,
       enter: (address) => this.#enter(address),
       leave: (address) => this.#leave(address),
@@ -69,33 +84,40 @@ export class NetbiosGateway {
     return this.#routes.names;
   }
 
-  /** Port 139 on every address when left out; 0 takes a free port. May be called for several addresses. */
-  async listen(at: { readonly host?: string; readonly port?: number } = {}): Promise<AddressInfo> {
+  /**
+   * Opens a listener; there may be several. 127.0.0.1 and port 139 unless given; port 0 takes a free one, which only
+   * clients that can be told a port for the session service find. Rejects with the system's error when it cannot.
+   */
+  async listen(at: ListenOptions = {}): Promise<Listener> {
+    if (this.#closing)
+      throw new HoldfastError("invalid-argument", "This gateway was closed; create a new one.");
+    const { host = "127.0.0.1", port = 139, signal } = at;
     await this.kernel.start();
-    const server = createServer({ allowHalfOpen: true }, (socket) => this.#connected(socket));
+    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket));
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
-      server.listen({ host: at.host, port: at.port ?? 139 }, () => {
+      server.listen({ host, port, backlog: 1024, ...(signal !== undefined && { signal }) }, () => {
         server.off("error", reject);
         resolve();
       });
     });
     // From here on an error is of one accept (out of descriptors): the next may work.
-    server.on("error", (error) => this.kernel.inBackground(Promise.reject(error)));
+    server.on("error", this.#settings.onFault);
+    server.on("close", () => this.#servers.delete(server));
     this.#servers.add(server);
     const address = server.address();
     if (address === null || typeof address === "string") {
       throw new HoldfastError("unsupported", "The session service listens on TCP.");
     }
-    return address;
+    return { host: address.address, port: address.port };
   }
 
   stats(): NetbiosStats {
     let bytesUp = 0;
     let bytesDown = 0;
     for (const { carried } of this.#connections) {
-      bytesUp += carried?.bytesUp ?? 0;
-      bytesDown += carried?.bytesDown ?? 0;
+      bytesUp += carried?.counts.up ?? 0;
+      bytesDown += carried?.counts.down ?? 0;
     }
     return {
       connections: this.#connections.size,
@@ -108,14 +130,13 @@ export class NetbiosGateway {
     };
   }
 
-  /** Takes no new connections, and resolves when the last session is over; at `deadline` (ms since 1970) they are ended. */
-  async drain(deadline: number): Promise<void> {
+  /** Takes no new clients, lets those that are there finish until `deadlineMs` from now, then ends what is left. */
+  async drain(deadlineMs: number): Promise<void> {
     this.#stopListening();
     for (const connection of this.#connections)
-      if (connection.carried === undefined) void connection.evict("drain");
-    const { clock } = this.kernel;
+      if (connection.carried === undefined) void connection.evict("shutdown");
     await new Promise<void>((resolve) => {
-      const cancel = clock.after(Math.max(deadline - clock.now(), 0), resolve);
+      const cancel = this.kernel.clock.after(deadlineMs, resolve);
       void this.#quiet().then(() => {
         cancel();
         resolve();
@@ -124,32 +145,38 @@ export class NetbiosGateway {
     await this.close();
   }
 
-  /** Ends every session `evicted` and resolves when their connections are closed. */
+  /** Closes listeners and all connections now; resolves when their sessions are written as ended. */
   async close(): Promise<void> {
     this.#stopListening();
-    await Promise.all([...this.#connections].map((connection) => connection.evict("gateway closed")));
+    await Promise.all([...this.#connections].map((connection) => connection.evict("shutdown")));
+    await this.#relays.settled(SETTLE_MS);
     this.#probes.flush();
   }
 
-  #connected(socket: Socket): void {
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
+  #accept(socket: Socket): void {
     const address = socket.remoteAddress ?? "unknown";
     const handshakes = this.#handshakesOf.get(address) ?? 0;
     const { limits } = this.#settings;
-    if (handshakes >= limits.handshakesPerPeer) {
+    const full = this.#connections.size >= limits.connections || handshakes >= limits.handshakesPerPeer;
+    if (this.#closing || full) {
       this.#dropped++;
-      socket.destroy();
+      socket.resetAndDestroy();
       return;
     }
     this.#handshakesOf.set(address, handshakes + 1);
     const connection = new Connection(this.#context, socket);
     this.#connections.add(connection);
-    this.kernel.inBackground(connection.done.finally(() => this.#connections.delete(connection)));
+    void connection.done.finally(() => this.#connections.delete(connection));
   }
 
   #enter(address: string): boolean {
     const { limits } = this.#settings;
     const sessions = this.#sessionsOf.get(address) ?? 0;
-    if (this.#sessions >= limits.sessions || sessions >= limits.perPeer) return false;
+    if (sessions >= limits.perPeer) return false;
     this.#sessionsOf.set(address, sessions + 1);
     this.#sessions++;
     this.#accepted++;
@@ -162,8 +189,8 @@ export class NetbiosGateway {
   }
 
   #stopListening(): void {
+    this.#closing = true;
     for (const server of this.#servers) server.close();
-    this.#servers.clear();
   }
 
   async #quiet(): Promise<void> {
@@ -178,3 +205,6 @@ function decrease(counts: Map<string, number>, key: string): void {
   if (left > 0) counts.set(key, left);
   else counts.delete(key);
 }
+
+/** How long closing waits for a store that does not take the last writes. */
+const SETTLE_MS = 5_000;

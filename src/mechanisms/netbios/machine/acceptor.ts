@@ -1,7 +1,6 @@
 import type { Fault } from "../../../wire/index.ts";
 import { fault, Inbox, isFault } from "../../../wire/index.ts";
 import type { NetbiosName } from "../codec/name.ts";
-import { formatName } from "../codec/name.ts";
 import type { LengthBits } from "../codec/session.ts";
 import { decodeSessionPacket, encodeSessionPacket, NEGATIVE, PACKET_TYPE } from "../codec/session.ts";
 
@@ -140,11 +139,6 @@ export class Acceptor {
     this.#deadlineAt = undefined;
     return [{ type: "close", why, ...(found !== undefined && { fault: found }) }];
   }
-}
-
-/** A session request in one line, for logs and journals. */
-export function describeRequest(called: NetbiosName, calling: NetbiosName): string {
-  return `${formatName(calling)} calls ${formatName(called)}`;
 }
 
 const MAX_EARLY_KEEPALIVES = 64;

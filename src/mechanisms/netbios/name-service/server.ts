@@ -11,7 +11,7 @@ import { NameServer } from "../machine/name-server.ts";
 import { Probes } from "../probes.ts";
 import { requireName } from "../routes.ts";
 
-/** All of it but the kernel is plain data. */
+/** All of it but the kernel and `onFault` is plain data. */
 export interface NameServiceOptions {
   readonly kernel: Kernel;
   /** The names it answers for: `FILESRV` stands for `FILESRV<20>` and `FILESRV<00>`. */
@@ -26,6 +26,8 @@ export interface NameServiceOptions {
   readonly limits?: Partial<NameServiceLimits>;
   /** The unit's id in node status answers, `02:00:00:00:00:00` if it must be told apart; zeros by default. */
   readonly unitId?: string;
+  /** Hears of faults of the sockets in the background. */
+  readonly onFault?: (error: unknown) => void;
 }
 
 export interface NameServiceLimits {
@@ -48,9 +50,10 @@ export function createNameService(options: NameServiceOptions): NameService {
   return new NameService(options);
 }
 
-export class NameService {
+export class NameService implements AsyncDisposable {
   readonly #kernel: Kernel;
   readonly #machine: NameServer;
+  readonly #onFault: (error: unknown) => void;
   readonly #probes: Probes;
   readonly #sockets = new Set<Socket>();
   readonly #counts: Record<NameEvent | "answered" | "malformed", number> = {
@@ -75,6 +78,7 @@ export class NameService {
       });
     }
     this.#kernel = options.kernel;
+    this.#onFault = options.onFault ?? (() => {});
     this.#probes = new Probes(options.kernel, limits.probesMs);
     this.#machine = new NameServer({
       own: options.names.flatMap(withBothSuffixes).map((text) => ({
@@ -127,6 +131,10 @@ export class NameService {
     await Promise.all(sockets.map((socket) => new Promise<void>((resolve) => socket.close(() => resolve()))));
   }
 
+  [Symbol.asyncDispose](): Promise<void> {
+    return this.close();
+  }
+
   /** `reuseAddr`: another name service, such as nmbd, may listen on the same port for another address. */
   async #open(host: string | undefined, port: number): Promise<Socket> {
     const socket = createSocket({ type: "udp4", reuseAddr: true });
@@ -137,7 +145,7 @@ export class NameService {
         resolve();
       });
     });
-    socket.on("error", (error) => this.#kernel.inBackground(Promise.reject(error)));
+    socket.on("error", this.#onFault);
     this.#sockets.add(socket);
     return socket;
   }
