@@ -179,11 +179,12 @@ export class RelaySession {
   end(reason: EndReason, details: { readonly by?: string; readonly why?: string } = {}): Promise<void> {
     this.#detach();
     return this.#all.finish(this, async () => {
-      await this.#writing;
+      if (this.#writing !== undefined) await this.#writing;
       const { up, down } = this.#carrier.counts();
       const detail: { [key: string]: Json } = { up, down };
       if (details.why !== undefined) detail["why"] = details.why;
-      await this.writeCounts();
+      // A short relay never had a checkpoint; the line of its end says as much, in the same write.
+      if (this.#record.checkpoint !== undefined) await this.writeCounts();
       const by = details.by === undefined ? {} : { by: details.by };
       const ended = await this.#kernel.end(this.#record, { reason, ...by, detail });
       // Somebody else ended it, before the last bytes were counted: they go into its timeline.

@@ -5,7 +5,7 @@ export function parseAddress(text: string): Buffer | undefined {
 
 /** 4 or 16 bytes to text; IPv6 in the form of RFC 5952. */
 export function formatAddress(bytes: Uint8Array): string {
-  if (bytes.length === 4) return bytes.join(".");
+  if (bytes.length === 4) return `${bytes[0]}.${bytes[1]}.${bytes[2]}.${bytes[3]}`;
   if (isMapped(bytes)) return `::ffff:${bytes.subarray(12).join(".")}`;
   const groups: number[] = [];
   for (let at = 0; at < 16; at += 2) groups.push(((bytes[at] ?? 0) << 8) | (bytes[at + 1] ?? 0));
@@ -23,6 +23,7 @@ export function unmapped(bytes: Buffer): Buffer {
 
 /** As `unmapped`, for text; a zone is cut off. What is no address is given back as it came. */
 export function plainAddress(text: string): string {
+  if (!text.includes(":")) return text;
   const bytes = parseAddress(text.split("%", 1)[0] ?? text);
   return bytes === undefined ? text : formatAddress(unmapped(bytes));
 }
@@ -55,14 +56,24 @@ export function inRange(address: Buffer, range: Range): boolean {
 
 /** Exactly four decimal numbers: `127.1`, `0177.0.0.1` and `2130706433` are names, whatever a resolver makes of them. */
 function parseIPv4(text: string): Buffer | undefined {
-  const parts = text.split(".");
-  if (parts.length !== 4) return undefined;
+  if (text.length < 7 || text.length > 15) return undefined;
   const bytes = Buffer.allocUnsafe(4);
-  for (const [at, part] of parts.entries()) {
-    if (!/^(0|[1-9]\d{0,2})$/.test(part) || Number(part) > 255) return undefined;
-    bytes[at] = Number(part);
+  let part = 0;
+  let value = -1;
+  for (let at = 0; at <= text.length; at++) {
+    const code = at === text.length ? DOT : text.charCodeAt(at);
+    if (code === DOT) {
+      if (value < 0 || part > 3) return undefined;
+      bytes[part++] = value;
+      value = -1;
+      continue;
+    }
+    // A leading zero means octal to some readers, so it means nothing here.
+    if (code < 48 || code > 57 || value === 0) return undefined;
+    value = (value < 0 ? 0 : value * 10) + code - 48;
+    if (value > 255) return undefined;
   }
-  return bytes;
+  return part === 4 ? bytes : undefined;
 }
 
 function parseIPv6(text: string): Buffer | undefined {
@@ -94,6 +105,8 @@ function parseGroups(text: string, last: boolean): number[] | undefined {
   }
   return bytes;
 }
+
+const DOT = 46;
 
 function isMapped(bytes: Uint8Array): boolean {
   for (let at = 0; at < 10; at++) if (bytes[at] !== 0) return false;

@@ -12,7 +12,7 @@ import type { Action, Credentials, Input } from "./machine.ts";
 import { ServerMachine } from "./machine.ts";
 import type { Identity, Settings } from "./options.ts";
 import type { Reached } from "./outgoing.ts";
-import { Attempt, reach } from "./outgoing.ts";
+import { Attempt, localEnd, reach } from "./outgoing.ts";
 import type { Question } from "./rules.ts";
 import { Watch } from "./watch.ts";
 
@@ -33,10 +33,10 @@ export class Connection {
   readonly #socket: Socket;
   readonly #machine: ServerMachine;
   readonly #startedAt: number;
-  /** Both are asked for when the socket may be closed already, so they are kept. */
+  /** Asked for when the socket may be closed already, so it is kept. */
   readonly #client: string;
-  readonly #clientSide: string;
   readonly #attempt = new Attempt();
+  #unsent: Buffer | undefined;
   #deadlineAt: number | undefined;
   #cancelTimer: (() => void) | undefined;
   #identity: Identity | undefined;
@@ -55,7 +55,6 @@ export class Connection {
     this.#around = around;
     this.#socket = socket;
     this.#client = plainAddress(socket.remoteAddress ?? "");
-    this.#clientSide = plainAddress(socket.localAddress ?? "");
     const { limits, anonymous, users, authenticate, versions, kernel } = around.settings;
     this.#startedAt = kernel.clock.now();
     const passwords = users !== undefined || authenticate !== undefined;
@@ -113,7 +112,7 @@ export class Connection {
     for (const action of actions) {
       switch (action.type) {
         case "send":
-          if (!this.#socket.destroyed) this.#socket.write(action.bytes);
+          this.#send(action.bytes, actions);
           break;
         case "authenticate":
           this.#run(this.#authenticate(action.credentials));
@@ -135,6 +134,14 @@ export class Connection {
           break;
       }
     }
+  }
+
+  /** A client that did not wait for our choice of method gets it with the reply: one packet less. */
+  #send(bytes: Buffer, batch: readonly Action[]): void {
+    const all = this.#unsent === undefined ? bytes : Buffer.concat([this.#unsent, bytes]);
+    this.#unsent = undefined;
+    if (batch.some((action) => action.type === "open")) this.#unsent = all;
+    else if (!this.#socket.destroyed) this.#socket.write(all);
   }
 
   /** One timer; moving the deadline back does not touch it. */
@@ -201,7 +208,12 @@ export class Connection {
   }
 
   async #bind(question: Question): Promise<void> {
-    const result = await listenForPeer(this.#around.settings, question, this.#clientSide, this.#attempt);
+    const result = await listenForPeer(
+      this.#around.settings,
+      question,
+      localEnd(this.#socket).host,
+      this.#attempt,
+    );
     if ("failure" in result) return this.#fail(result.failure);
     this.#opened(result.bound);
     const arrived = await result.peer;
@@ -222,7 +234,7 @@ export class Connection {
       settings,
       principal: question.principal,
       client: this.#client,
-      clientSide: this.#clientSide,
+      clientSide: localEnd(this.#socket).host,
       announced,
       onTraffic: () => this.#watch?.traffic() ?? false,
     });
@@ -258,10 +270,9 @@ export class Connection {
       session = await sessions.open(
         {
           mechanism: "socks",
-          peer: { address: this.#client },
+          peer: { address: this.#client, agent: `SOCKS${this.#machine.version}` },
           label: question.command === "bind" ? `bind ${label}` : label,
           startedAt: this.#startedAt,
-          data: { command: question.command, host: question.host, port: question.port },
           // The relay enforces both; the record's idle limit is for when this process no longer can.
           ...(idleMs !== Infinity && { idleMs: idleMs + 5 * settings.countsEveryMs }),
           ...(absoluteMs !== Infinity && { absoluteMs }),

@@ -97,6 +97,11 @@ export class ServerMachine {
     return this.#inbox.size;
   }
 
+  /** 5 until the client has said otherwise. */
+  get version(): 4 | 5 {
+    return this.#version;
+  }
+
   get stage(): Stage {
     return this.#stage;
   }
