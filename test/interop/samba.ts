@@ -3,7 +3,7 @@ import { spawn, spawnSync } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { rm } from "node:fs/promises";
-import { connect, createServer } from "node:net";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
@@ -24,9 +24,15 @@ export function missing(...commands: readonly string[]): string | undefined {
   return absent;
 }
 
-export async function startSamba(
-  options: { readonly netbiosName?: string; readonly lines?: readonly string[] } = {},
-): Promise<Samba> {
+export interface SambaOptions {
+  readonly netbiosName?: string;
+  /** The network namespace it runs in; this process's own by default. */
+  readonly namespace?: string;
+  /** 127.0.0.1 by default. */
+  readonly address?: string;
+}
+
+export async function startSamba(options: SambaOptions = {}): Promise<Samba> {
   const directory = mkdtempSync(join(tmpdir(), "holdfast-samba-"));
   const port = await freePort();
   const share = join(directory, "share");
@@ -34,19 +40,14 @@ export async function startSamba(
     mkdirSync(join(directory, part));
   const config = join(directory, "smb.conf");
   writeFileSync(config, configuration(directory, port, options));
-  const child = spawn(
-    "smbd",
-    ["--foreground", "--no-process-group", "--configfile", config, "--log-basename", join(directory, "log")],
-    {
-      stdio: ["ignore", "pipe", "pipe"],
-      // On SIGTERM it ends its whole process group, which therefore must not be ours.
-      detached: true,
-    },
-  );
+  const flags = ["--foreground", "--no-process-group", "--configfile", config, "--log-basename"];
+  const [command, args] = inside(options.namespace, "smbd", ...flags, join(directory, "log"));
+  // On SIGTERM it ends its whole process group, which therefore must not be ours.
+  const child = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], detached: true });
   const said: Buffer[] = [];
   child.stdout.on("data", (chunk: Buffer) => said.push(chunk));
   child.stderr.on("data", (chunk: Buffer) => said.push(chunk));
-  await reachable(port, child, said);
+  await reachable(port, child, said, options.namespace);
   return {
     port,
     directory,
@@ -58,6 +59,17 @@ export async function startSamba(
       await rm(directory, { recursive: true, force: true, maxRetries: 20, retryDelay: 100 });
     },
   };
+}
+
+/** A command line that runs `program` in a network namespace. */
+export function inside(
+  namespace: string | undefined,
+  program: string,
+  ...args: readonly string[]
+): [string, string[]] {
+  return namespace === undefined
+    ? [program, [...args]]
+    : ["ip", ["netns", "exec", namespace, program, ...args]];
 }
 
 /** Ends one child and waits for it. */
@@ -106,35 +118,31 @@ export async function freePort(): Promise<number> {
   return address.port;
 }
 
-async function reachable(port: number, child: ChildProcess, said: readonly Buffer[]): Promise<void> {
+/** Waits until it listens, also where this process could not connect to it. */
+async function reachable(
+  port: number,
+  child: ChildProcess,
+  said: readonly Buffer[],
+  namespace: string | undefined,
+): Promise<void> {
+  const [command, args] = inside(namespace, "ss", "-Hltn", `sport = :${port}`);
   for (let attempt = 0; attempt < 300; attempt++) {
     if (child.exitCode !== null) throw new Error(`smbd ended: ${Buffer.concat(said).toString("utf8")}`);
-    const open = await new Promise<boolean>((resolve) => {
-      const socket = connect({ host: "127.0.0.1", port }, () => {
-        socket.destroy();
-        resolve(true);
-      });
-      socket.on("error", () => resolve(false));
-    });
-    if (open) return;
+    if ((await run(command, args)).output.includes(`:${port}`)) return;
     await new Promise((resolve) => setTimeout(resolve, 100));
   }
   child.kill("SIGKILL");
   throw new Error(`smbd does not listen: ${Buffer.concat(said).toString("utf8")}`);
 }
 
-function configuration(
-  directory: string,
-  port: number,
-  options: { readonly netbiosName?: string; readonly lines?: readonly string[] },
-): string {
+function configuration(directory: string, port: number, options: SambaOptions): string {
   return [
     "[global]",
     "workgroup = LABGRP",
     `netbios name = ${options.netbiosName ?? "BACKEND1"}`,
     "server role = standalone server",
     `smb ports = ${port}`,
-    "interfaces = 127.0.0.1",
+    `interfaces = ${options.address ?? "127.0.0.1"}`,
     "bind interfaces only = yes",
     "disable netbios = yes",
     `private dir = ${directory}/private`,
@@ -150,7 +158,6 @@ function configuration(
     "printing = bsd",
     "printcap name = /dev/null",
     "disable spoolss = yes",
-    ...(options.lines ?? []),
     "[share]",
     `path = ${directory}/share`,
     "guest ok = yes",

@@ -3,6 +3,7 @@ import { createServer } from "node:net";
 import type { Kernel } from "../../kernel/index.ts";
 import { HoldfastError } from "../../kernel/index.ts";
 import { RelaySessions } from "../../transport/relay-session.ts";
+import type { Carried } from "./carried.ts";
 import type { NetbiosName } from "./codec/name.ts";
 import type { Gateway } from "./connection.ts";
 import { Connection } from "./connection.ts";
@@ -28,9 +29,11 @@ export interface NetbiosStats {
   readonly refused: number;
   /** Connections closed as they came: too many in all, or too many of their address that said nothing yet. */
   readonly dropped: number;
-  /** Of the sessions that are open. */
+  /** Passed on since the start, keepalives not counted. */
   readonly bytesUp: number;
   readonly bytesDown: number;
+  /** To clients and backends. */
+  readonly keepalivesSent: number;
 }
 
 export interface ListenOptions {
@@ -56,6 +59,8 @@ export class NetbiosGateway implements AsyncDisposable {
   readonly #connections = new Set<Connection>();
   readonly #sessionsOf = new Map<string, number>();
   readonly #handshakesOf = new Map<string, number>();
+  /** What connections that are gone have carried. */
+  readonly #past = { bytesUp: 0, bytesDown: 0, keepalivesSent: 0 };
   #sessions = 0;
   #accepted = 0;
   #dropped = 0;
@@ -113,20 +118,15 @@ export class NetbiosGateway implements AsyncDisposable {
   }
 
   stats(): NetbiosStats {
-    let bytesUp = 0;
-    let bytesDown = 0;
-    for (const { carried } of this.#connections) {
-      bytesUp += carried?.counts.up ?? 0;
-      bytesDown += carried?.counts.down ?? 0;
-    }
+    const totals = { ...this.#past };
+    for (const { carried } of this.#connections) if (carried !== undefined) addTo(totals, carried);
     return {
       connections: this.#connections.size,
       sessions: this.#sessions,
       accepted: this.#accepted,
       refused: this.#probes.total,
       dropped: this.#dropped,
-      bytesUp,
-      bytesDown,
+      ...totals,
     };
   }
 
@@ -170,7 +170,10 @@ export class NetbiosGateway implements AsyncDisposable {
     this.#handshakesOf.set(address, handshakes + 1);
     const connection = new Connection(this.#context, socket);
     this.#connections.add(connection);
-    void connection.done.finally(() => this.#connections.delete(connection));
+    void connection.done.then(() => {
+      this.#connections.delete(connection);
+      if (connection.carried !== undefined) addTo(this.#past, connection.carried);
+    });
   }
 
   #enter(address: string): boolean {
@@ -198,6 +201,18 @@ export class NetbiosGateway implements AsyncDisposable {
       await Promise.all([...this.#connections].map((connection) => connection.done));
     }
   }
+}
+
+interface Totals {
+  bytesUp: number;
+  bytesDown: number;
+  keepalivesSent: number;
+}
+
+function addTo(totals: Totals, { counts, keepalivesSent }: Carried): void {
+  totals.bytesUp += counts.up;
+  totals.bytesDown += counts.down;
+  totals.keepalivesSent += keepalivesSent;
 }
 
 function decrease(counts: Map<string, number>, key: string): void {
