@@ -8,7 +8,7 @@ import { describe, it } from "node:test";
 import { hashPassword } from "../../../src/mechanisms/socks/index.ts";
 import { BAD_REQUESTS } from "../../vectors/socks.ts";
 import type { Scene } from "./scene.ts";
-import { closedPort, echo, portHex, RawClient, scene, tcpServer, until } from "./scene.ts";
+import { closedPort, echo, kept, portHex, RawClient, scene, tcpServer, until } from "./scene.ts";
 
 const LOOPBACK = "7f000001";
 const REFUSED = /^05(0[1-8])0001000000000000$/;
@@ -261,8 +261,7 @@ describe("BIND, byte for byte", () => {
     const { port } = await scene(t);
     const client = await greeted(t, port);
     const listening = await granted(client.say(`05020001 ${LOOPBACK} 0000`));
-    const peer = net.connect(listening, "127.0.0.1");
-    t.after(() => peer.destroy());
+    const peer = kept(t, net.connect(listening, "127.0.0.1"));
     peer.write("from-peer");
     assert.equal(await granted(client), peer.localPort, "the second reply names the peer");
     assert.equal(String(await client.read(9)), "from-peer");
@@ -279,8 +278,7 @@ describe("BIND, byte for byte", () => {
     const address = Buffer.from(bound.slice(8, 16), "hex").join(".");
     const stranger = net.connect({ ...listening, host: address, localAddress: "127.0.0.5" });
     await new Promise((closed) => stranger.on("error", () => stranger.destroy()).on("close", closed));
-    const awaited = net.connect({ ...listening, host: address, localAddress: "127.0.0.9" });
-    t.after(() => awaited.destroy());
+    kept(t, net.connect({ ...listening, host: address, localAddress: "127.0.0.9" }));
     assert.match(await client.hex(10), /^050000017f000009[0-9a-f]{4}$/);
   });
 });
@@ -406,8 +404,7 @@ describe("SOCKS4, byte for byte", () => {
     const client = await RawClient.open(t, port);
     const bound = await client.say(`04020000 ${LOOPBACK} 7500`).hex(8);
     assert.match(bound, /^005a[0-9a-f]{4}7f000001$/);
-    const peer = net.connect(Number.parseInt(bound.slice(4, 8), 16), "127.0.0.1");
-    t.after(() => peer.destroy());
+    const peer = kept(t, net.connect(Number.parseInt(bound.slice(4, 8), 16), "127.0.0.1"));
     assert.match(await client.hex(8), /^005a[0-9a-f]{4}7f000001$/);
     peer.write("x");
     assert.equal(String(await client.read(1)), "x");

@@ -54,6 +54,13 @@ export async function tcpServer(
   return portOf(server);
 }
 
+/** A socket that is closed when the test is over, and may be reset by then. */
+export function kept<S extends net.Socket>(t: Pick<TestContext, "after">, socket: S): S {
+  socket.on("error", () => socket.destroy());
+  t.after(() => socket.destroy());
+  return socket;
+}
+
 export function echo(socket: net.Socket): void {
   socket.pipe(socket);
 }
@@ -97,8 +104,7 @@ export class RawClient {
   }
 
   static async open(t: Pick<TestContext, "after">, port: number): Promise<RawClient> {
-    const socket = net.connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true });
-    t.after(() => socket.destroy());
+    const socket = kept(t, net.connect({ port, host: "127.0.0.1", allowHalfOpen: true, noDelay: true }));
     await once(socket, "connect");
     return new RawClient(socket);
   }
