@@ -89,7 +89,11 @@ export class Connection {
     if (this.#machine.held > HELD_BYTES) this.#socket.pause();
   };
 
-  readonly #ended = (): void => this.#handle({ type: "ended" });
+  readonly #ended = (): void => {
+    this.#handle({ type: "ended" });
+    // RFC 1928 §7: an association ends with the TCP connection it was asked for on.
+    this.#watch?.stop("finished");
+  };
 
   /** `close` follows, and that is where everything is put away. */
   readonly #broken = (): void => {
@@ -249,7 +253,8 @@ export class Connection {
       bytes: () => association.up + association.down,
       onStop: (outcome) => {
         void association.close().then(() => {
-          if (!this.#socket.destroyed) this.#socket.resetAndDestroy();
+          if (outcome.reason === "finished") this.#socket.destroy();
+          else if (!this.#socket.destroyed) this.#socket.resetAndDestroy();
           this.#finish(endOf({ ...outcome, bytesUp: association.up, bytesDown: association.down }));
         });
       },

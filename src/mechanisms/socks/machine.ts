@@ -247,8 +247,9 @@ export class ServerMachine {
   }
 
   #ended(): void {
-    // Everything may have come at once with the end of it behind: then the relay passes the half-close on.
-    const halfway = this.#stage === "checking" || this.#stage === "opening" || this.#stage === "listening";
+    // Everything may have come at once with the end of it behind: then the relay passes the half-close on. While a BIND
+    // waits for its peer, a half-close is how a client looks that has given up.
+    const halfway = this.#stage === "checking" || this.#stage === "opening";
     if (halfway && this.#request?.command !== "associate") return;
     this.#close("gone", "the client left during the handshake");
   }

@@ -281,6 +281,12 @@ describe("a client that stops sending", () => {
     }
   });
 
+  it("while a BIND waits has given up", () => {
+    const house = new House().bytes("050100", "050200017f0000010000");
+    house.give({ type: "ended" });
+    assert.equal(house.closed, "gone");
+  });
+
   it("behind a complete request still gets its answer", () => {
     const house = new House();
     house.answer = "never";
