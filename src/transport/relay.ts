@@ -252,7 +252,10 @@ class Lane {
 /** Closes with a reset where the transport knows one: a peer must not take the cut for the end of the data. */
 function cut(socket: Socket): void {
   if (socket.destroyed) return;
-  socket.resetAndDestroy();
+  // While its FIN is on the way out a socket cannot be reset: libuv refuses, and node then never closes it. All data
+  // went before the FIN, so nothing is lost by closing in order.
+  if (socket.writableEnded && socket.writableLength === 0) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 /** How long the bytes before a byte limit may take to be delivered. */

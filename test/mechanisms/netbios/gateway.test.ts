@@ -460,6 +460,17 @@ test("probing for names shows in the journal, without filling it", async () => {
   await kernel.close();
 });
 
+test("when both ends vanish at the same moment, nothing is left behind", async () => {
+  const { port, backend, gateway } = await standing();
+  const clients = Array.from({ length: 60 }, () => raw(port));
+  for (const { socket } of clients) socket.write(REQUEST);
+  await until("all to be open", () => clients.every(({ received }) => received() === "82000000"));
+  await until("their backends", () => backend.sockets.size === clients.length);
+  for (const { socket } of clients) socket.end();
+  for (const socket of backend.sockets) socket.resetAndDestroy();
+  await until("all to be gone", () => gateway.stats().connections === 0 && gateway.stats().sessions === 0);
+});
+
 test("draining lets sessions finish and takes no new ones; its deadline ends the rest", async () => {
   const { gateway, call, port, kernel } = await standing();
   const session = await call();
