@@ -20,7 +20,7 @@ test("a relay that is cut while a half-close is on its way out still closes both
     // The relay passes the half-close on in the same turn; the system has not done it two ticks later.
     near.once("end", () => process.nextTick(() => process.nextTick(() => relay.abort("test"))));
   });
-  const late = new Promise<undefined>((resolve) => setTimeout(resolve, 20_000).unref());
+  const late = new Promise<undefined>((resolve) => setTimeout(() => resolve(undefined), 20_000).unref());
   client.end();
   const outcome = await Promise.race([ended, late]);
   client.destroy();

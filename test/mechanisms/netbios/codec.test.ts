@@ -65,7 +65,7 @@ test("a captured registration says whose name it is, for how long, and what kind
   });
 });
 
-test("names: the two levels of encoding (RFC 1001 §14.1)", () => {
+test("RFC 1001 §14.1: the two levels of a name's encoding", () => {
   // The example of RFC 1001 §14.1, in the scope SCOPE.ID.COM.
   const encoded = written(file("FRED", 0x20, "SCOPE.ID.COM"));
   assert.equal(encoded.subarray(1, 33).toString("latin1"), "EGFCEFEECACACACACACACACACACACACA");
@@ -138,7 +138,7 @@ test("names that break the format are a fault, wherever they break it", () => {
   for (const [what, bytes] of broken) assert.ok(isFault(readName(new Reader(bytes), false)), what);
 });
 
-test("label string pointers go backwards only, so that none can loop", () => {
+test("RFC 1002 §4.1: label string pointers go backwards only, so that none can loop", () => {
   const name = written(file("FILESRV"));
   const bytes = Buffer.concat([name, Buffer.from([0xc0, 0x00]), Buffer.from([0xc0, name.length + 2])]);
   assert.deepEqual(readName(new Reader(bytes, name.length), true), file("FILESRV"));
@@ -148,7 +148,7 @@ test("label string pointers go backwards only, so that none can loop", () => {
   assert.ok(isFault(readName(new Reader(Buffer.from([0xc0]), 0), true)), "cut off");
 });
 
-test("lengths: 17 bits to the letter, 24 where asked for", () => {
+test("RFC 1002 §4.3.1: lengths have 17 bits to the letter, 24 where asked for", () => {
   const header = (hex: string): Buffer => Buffer.from(hex, "hex");
   assert.deepEqual(readHeader(header("0001ffff"), 0, 17), { type: 0, length: 131_071 });
   assert.deepEqual(readHeader(header("00020000"), 0, 24), { type: 0, length: 131_072 });

@@ -39,7 +39,7 @@ function* cuts(bytes: Buffer): Generator<[Buffer, Buffer], void, undefined> {
   for (let at = 0; at <= bytes.length; at++) yield [bytes.subarray(0, at), bytes.subarray(at)];
 }
 
-test("a request cut at any byte is one request, and what comes behind it is the session's first data", () => {
+test("RFC 1002 §4.3.2: a request cut at any byte is one request, and what comes behind it is the session's first data", () => {
   const stream = Buffer.concat([REQUEST, message("early")]);
   for (const pieces of cuts(stream)) {
     const machine = acceptor();
@@ -60,7 +60,7 @@ test("a request cut at any byte is one request, and what comes behind it is the 
   );
 });
 
-test("keepalives before the request are legal, but not without end", () => {
+test("RFC 1002 §4.3.7: keepalives before the request are legal, but not without end", () => {
   const machine = acceptor();
   const actions = feed(machine, [KEEPALIVE, Buffer.concat([KEEPALIVE, KEEPALIVE, REQUEST])]);
   assert.deepEqual(actions, [{ type: "requested", called, calling }]);
@@ -74,7 +74,7 @@ test("keepalives before the request are legal, but not without end", () => {
   );
 });
 
-test("each refusal goes out as its code, and the connection is closed", () => {
+test("RFC 1002 §4.3.4: each refusal goes out as its code, and the connection is closed", () => {
   for (const code of [0x80, 0x81, 0x82, 0x83, 0x8f]) {
     const machine = acceptor();
     feed(machine, [REQUEST]);
@@ -86,7 +86,7 @@ test("each refusal goes out as its code, and the connection is closed", () => {
   }
 });
 
-test("a retarget carries address and port", () => {
+test("RFC 1002 §4.3.5: a retarget carries address and port", () => {
   const machine = acceptor();
   feed(machine, [REQUEST]);
   const actions = machine.handle({ type: "retarget", address: "127.0.0.1", port: 1390 }, START);
@@ -96,7 +96,7 @@ test("a retarget carries address and port", () => {
   ]);
 });
 
-test("a message before a session closes, from its first byte and without an answer", () => {
+test("RFC 1002 §4.3.6: a message before a session closes, from its first byte and without an answer", () => {
   for (const bytes of [Buffer.from([0]), message(""), message("hello"), Buffer.from("0001ffff", "hex")]) {
     const actions = feed(acceptor(), [bytes]);
     assert.equal(actions.length, 1);
@@ -162,7 +162,7 @@ function caller(): Caller {
   return machine;
 }
 
-test("the caller understands each answer, cut at any byte", () => {
+test("RFC 1002 §5.3.1: the caller understands each answer, cut at any byte", () => {
   const cases: readonly [Buffer, CallerAction["type"]][] = [
     [encodeSessionPacket({ type: "positive-response" }), "open"],
     [encodeSessionPacket({ type: "negative-response", code: 0x82 }), "refused"],
@@ -270,7 +270,7 @@ test("within an open session only messages and keepalives have a place", () => {
   assert.ok(isFault(new Scanner(24).scan(Buffer.from("85000001", "hex"))));
 });
 
-test("a keepalive goes out after silence, between messages and never within one", () => {
+test("RFC 1002 §4.3.7: a keepalive goes out after silence, between messages and never within one", () => {
   const flow = new Flow({ bits: 24, near: { everyMs: 100, during: "idle" }, now: 0 });
   assert.equal(flow.keepaliveAt, 100);
   assert.equal(flow.keepalive("near", 99), undefined);

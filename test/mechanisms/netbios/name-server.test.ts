@@ -107,7 +107,7 @@ test("its answers to nmblookup's captured questions are those Samba takes", () =
   assert.equal(flagsAt, bytesOf("Name query response NB 10.77.0.2").readUInt16BE(2));
 });
 
-test("a name that nobody has is denied to who asks us, and not answered to who asks everybody", () => {
+test("RFC 1002 §4.2.14: a name that nobody has is denied to who asks us, and not answered to who asks everybody", () => {
   const machine = server();
   const [reply, note] = ask(machine, query(name("NOSUCH")));
   assert.ok(
@@ -123,7 +123,7 @@ test("a name that nobody has is denied to who asks us, and not answered to who a
   assert.deepEqual(addresses(sent(ask(machine, query(name("FILESRV"), { broadcast: true })))), [GATEWAY]);
 });
 
-test("a node status lists our names, for * and for one of them only", () => {
+test("RFC 1002 §4.2.18: a node status lists our names, for * and for one of them only", () => {
   const machine = server();
   const status = (of: NetbiosName): NamePacket =>
     namePacket({ id: 3, opcode: OPCODE.query, questions: [{ name: of, type: RR_TYPE.nbstat }] });
@@ -142,7 +142,7 @@ test("a node status lists our names, for * and for one of them only", () => {
   assert.deepEqual(ask(machine, status(name("OTHER"))), []);
 });
 
-test("a name can be registered, asked for, refreshed, released, and expires", () => {
+test("RFC 1002 §4.2.5: a name can be registered, asked for, refreshed, released, and expires", () => {
   const machine = server();
   const winsbox = name("WINSBOX");
   const granted = sent(ask(machine, claim(winsbox, "10.77.0.1")));
@@ -185,7 +185,7 @@ test("nobody registers a name without end, nor our own, nor one for somebody els
   assert.equal(sent(ask(machine, { ...claim(name("D"), "10.77.0.1"), additional: [] })).rcode, RCODE.format);
 });
 
-test("a claim to everybody for our name is contested, for another's it is not ours to answer", () => {
+test("RFC 1002 §5.1.1.5: a claim to everybody for our name is contested, for another's it is not ours to answer", () => {
   const machine = server();
   const contested = ask(machine, claim(name("FILESRV"), "10.77.0.1", { broadcast: true }));
   assert.equal(sent(contested).rcode, RCODE.active);
@@ -203,7 +203,7 @@ test("a group takes all who come, a unique name does not become one", () => {
   assert.equal(sent(ask(machine, claim(group, "10.77.0.4"), "10.77.0.4")).rcode, RCODE.active);
 });
 
-test("a name that somebody has is given away only when they do not want it any more", () => {
+test("RFC 1002 §5.1.4.1: a name that somebody has is given away only when they do not want it any more", () => {
   const taken = name("WINSBOX");
   const newcomer = claim(taken, "10.77.0.5", { id: 77 });
   const begin = (): { machine: NameServer; question: NamePacket } => {
@@ -311,7 +311,7 @@ test("what makes no sense is not answered", () => {
   );
 });
 
-test("a request is repeated, waits when told to, and gives up", () => {
+test("RFC 1002 §4.2.16: a request is repeated, waits when told to, and gives up", () => {
   const packet = query(name("X"), { id: 9 });
   const request = new NameRequest({ packet, attempts: 3, retryMs: 100 });
   assert.deepEqual(request.start(0), [{ type: "send", packet }]);
@@ -336,7 +336,7 @@ test("a request is repeated, waits when told to, and gives up", () => {
   assert.equal(request.tickAt, undefined);
 });
 
-test("a request follows a redirect to the address it names", () => {
+test("RFC 1002 §4.2.15: a request follows a redirect to the address it names", () => {
   const request = new NameRequest({ packet: query(name("X"), { id: 9 }), attempts: 3, retryMs: 100 });
   request.start(0);
   const redirect = namePacket({

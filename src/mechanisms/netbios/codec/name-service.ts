@@ -89,8 +89,8 @@ export const RCODE = {
 } as const;
 export const RR_TYPE = { a: 0x01, ns: 0x02, null: 0x0a, nb: 0x20, nbstat: 0x21 } as const;
 
-/** Longest packet that is looked at; names of one node in a status answer fill 576 bytes at most by the letter. */
-export const MAX_NAME_PACKET = 4096;
+/** Longest packet that is looked at. RFC 1002 §4.2 keeps them to 576 bytes; a node status may be longer. */
+const MAX_NAME_PACKET = 4096;
 
 /** A packet, from fields that mostly have the same values. */
 export function namePacket(fields: Pick<NamePacket, "id" | "opcode"> & Partial<NamePacket>): NamePacket {

@@ -40,10 +40,6 @@ export function formatName(name: NetbiosName): string {
   return printable(`${name.name}<${suffix}>${name.scope === "" ? "" : `.${name.scope}`}`);
 }
 
-export function sameName(a: NetbiosName, b: NetbiosName): boolean {
-  return nameKey(a) === nameKey(b);
-}
-
 /** One text for names that are equal. Case counts in the name (RFC 1001 §5.2) and not in the scope, a domain name. */
 export function nameKey(name: NetbiosName): string {
   return `${name.name}\0${name.suffix}\0${name.scope.toLowerCase()}`;
@@ -129,7 +125,7 @@ export function readLabels(reader: Reader, pointers: boolean): string[] | Fault 
 }
 
 /** True when `scope` can be written: labels of 1 to 63 bytes, and room for the name before them. */
-export function isScope(scope: string): boolean {
+function isScope(scope: string): boolean {
   if (scope === "") return true;
   const fits = scope
     .split(".")

@@ -30,7 +30,6 @@ export const NEGATIVE = {
   insufficientResources: 0x83,
   unspecified: 0x8f,
 } as const;
-export type NegativeCode = (typeof NEGATIVE)[keyof typeof NEGATIVE];
 
 /** The code in words; for one that RFC 1002 does not list, its number. */
 export function negativeText(code: number): string {

@@ -290,7 +290,7 @@ interface RequestEntry {
   readonly ttlMs: number;
 }
 
-/** 255 names would still be answered in one packet; a node with more has something else to say. */
+/** So that an answer stays within one packet of the network, and a small question does not make a large one. */
 const MAX_STATUS_NAMES = 64;
 
 function ownedBy({ name, group, addresses }: OwnName): Owned {
