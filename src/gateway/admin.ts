@@ -6,7 +6,7 @@ import { HoldfastError } from "../kernel/index.ts";
 import type { Certificate } from "./certificate.ts";
 import type { AdminConfig } from "./config.ts";
 import { listening, stopServer } from "./http-server.ts";
-import { addressOf } from "./listener.ts";
+import { addressOf, isLoopback } from "./listener.ts";
 
 export const ADMIN_PORT = 7070;
 
@@ -77,8 +77,7 @@ export class AdminServer {
 
 /** Whoever reaches the admin port without TLS may be read and written to by everybody between. */
 function assertSafe({ host = "127.0.0.1", tls, exposed }: AdminConfig): void {
-  const loopback = host === "localhost" || host === "::1" || host.startsWith("127.");
-  if (loopback || tls !== undefined || exposed === true) return;
+  if (isLoopback(host) || tls !== undefined || exposed === true) return;
   throw new HoldfastError(
     "invalid-argument",
     `admin.host is ${host}, which others can reach: give admin.tls a certificate, or say admin.exposed: true if a proxy with TLS stands in front.`,

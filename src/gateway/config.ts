@@ -4,7 +4,6 @@ import { Ajv2020 } from "ajv/dist/2020.js";
 import type { Document } from "yaml";
 import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
 import { HoldfastError } from "../kernel/index.ts";
-import { spanMs } from "../mechanisms/web/index.ts";
 import { kinds } from "./listeners/index.ts";
 import { nearest } from "./nearest.ts";
 import type { JsonSchema } from "./schema.ts";
@@ -106,11 +105,6 @@ export function parseConfig(
   return value as Config;
 }
 
-/** Milliseconds of a span that the schema has checked. */
-export function configSpan(text: string | undefined, otherwise: number): number {
-  return (text === undefined ? undefined : spanMs(text)) ?? otherwise;
-}
-
 /** What docs/holdfast.schema.json publishes. */
 export const publishedSchema: JsonSchema = configSchema(
   Object.fromEntries(Object.entries(kinds).map(([name, kind]) => [name, kind.schema])),
@@ -132,7 +126,8 @@ function mistakesOf(
   at: (offset: number) => string,
 ): string[] {
   // An `if` that led to a mistake is one more complaint about the same place.
-  const real = errors.filter((error) => error.keyword !== "if");
+  // So are those of the alternatives, none of which fits: their `oneOf` says what would.
+  const real = errors.filter((error) => error.keyword !== "if" && !/\/oneOf\/\d/.test(error.schemaPath));
   const texts = real.map((error) => {
     const path = pathOf(error.instancePath);
     const key =
@@ -156,11 +151,11 @@ function explain(error: ErrorObject, key: string | undefined): string {
     const near = typeof error.data === "string" ? nearest(error.data, allowed.map(String)) : undefined;
     return `must be one of ${allowed.map(String).join(", ")}; it is ${shown}${near === undefined ? "" : `, did you mean "${near}"?`}`;
   }
-  const wanted =
-    error.keyword === "pattern"
-      ? ((error.parentSchema?.["description"] as string | undefined) ?? error.message)
-      : error.message;
-  return `${error.keyword === "pattern" ? "must be:" : ""} ${wanted}; it is ${shown}`.trim();
+  const described = ["pattern", "oneOf"].includes(error.keyword);
+  const wanted = described
+    ? ((error.parentSchema?.["description"] as string | undefined) ?? error.message)
+    : error.message;
+  return `${described ? "must be:" : ""} ${wanted}; it is ${shown}`.trim();
 }
 
 function pathOf(pointer: string): (string | number)[] {

@@ -7,12 +7,12 @@ import { createKernel, defaultPolicy } from "../kernel/index.ts";
 import { AdminServer } from "./admin.ts";
 import { Certificate } from "./certificate.ts";
 import type { Config } from "./config.ts";
-import { configSpan } from "./config.ts";
 import type { Listener } from "./listener.ts";
 import { kinds } from "./listeners/index.ts";
 import type { Log } from "./log.ts";
 import { createLog } from "./log.ts";
 import { Metrics } from "./metrics.ts";
+import { configSpan } from "./span.ts";
 import { openStore } from "./stores.ts";
 
 export interface Gateway {

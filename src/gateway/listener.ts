@@ -1,3 +1,4 @@
+import { isIPv4 } from "node:net";
 import type { Kernel, PrincipalLimit } from "../kernel/index.ts";
 import type { ListenerConfig } from "./config.ts";
 import type { Log } from "./log.ts";
@@ -19,6 +20,8 @@ export interface Listener {
   readonly mechanism: string;
   /** Where it listens, as a URL. */
   readonly address: string;
+  /** Where else, as a name service beside it. */
+  readonly also?: readonly string[];
   /** Connections, or requests under way. */
   open(): number;
   /** Stops accepting, tells peers, and resolves when nothing is left or `deadlineAt` has come. */
@@ -35,8 +38,17 @@ export interface ListenerKind {
   listen(config: ListenerConfig, context: ListenerContext): Promise<Listener>;
 }
 
+/** Whether only this machine reaches it. */
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || (isIPv4(host) && host.startsWith("127."));
+}
+
+/** As it stands in a URL. */
+export function hostPort({ host, port }: { readonly host: string; readonly port: number }): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
 export function addressOf(scheme: string, server: { address(): unknown }): string {
-  const address = server.address() as { address: string; port: number; family: string };
-  const host = address.family === "IPv6" ? `[${address.address}]` : address.address;
-  return `${scheme}://${host}:${address.port}`;
+  const { address: host, port } = server.address() as { address: string; port: number };
+  return `${scheme}://${hostPort({ host, port })}`;
 }

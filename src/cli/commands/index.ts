@@ -2,6 +2,7 @@ import type { Command } from "../command.ts";
 import { completionOf } from "./completion.ts";
 import { lock, locks, unlock } from "./locks.ts";
 import { nodes } from "./nodes.ts";
+import { password } from "./password.ts";
 import { revoke } from "./revoke.ts";
 import { sessions } from "./sessions.ts";
 import { show } from "./show.ts";
@@ -22,5 +23,6 @@ export const commands: readonly Command[] = [
   locks,
   unlock,
   nodes,
+  password,
   completionOf(() => commands),
 ];

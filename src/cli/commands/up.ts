@@ -21,7 +21,8 @@ export const up: Command = {
     const read: Config = file === undefined ? {} : readConfig(file);
     const data = textOf(values, "data");
     const gateway = await start({ ...read, ...(data !== undefined && { data }) }, { version: version() });
-    for (const listener of gateway.listeners) terminal.out(`${listener.name}: ${listener.address}\n`);
+    for (const { name, address, also = [] } of gateway.listeners)
+      terminal.out(`${name}: ${[address, ...also].join(" ")}\n`);
     terminal.out(
       `console: ${gateway.adminOrigin}\nsign in once: ${await gateway.signInLink()}\nready ${gateway.adminOrigin}\n`,
     );

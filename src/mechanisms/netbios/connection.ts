@@ -173,7 +173,7 @@ export class Connection {
     called: NetbiosName,
     calling: NetbiosName,
   ): Promise<RelaySession | { readonly refuse: number; readonly why: string }> {
-    const { limits, countsEveryMs } = this.#gateway.settings;
+    const { limits, onLimit, countsEveryMs } = this.#gateway.settings;
     const principal = this.#principal(calling);
     try {
       return await this.#gateway.sessions.open(
@@ -183,7 +183,7 @@ export class Connection {
           peer: { address: this.address, agent: formatName(calling) },
           startedAt: this.#startedAt,
           ...(limits.perPrincipal !== Infinity && {
-            limit: { perPrincipal: limits.perPrincipal, onLimit: "refuse" },
+            limit: { perPrincipal: limits.perPrincipal, onLimit },
           }),
           ...(principal !== undefined && { principal }),
           // The relay knows of every byte; the record, which hears of them later, is for when this process dies.

@@ -1,4 +1,4 @@
-import type { Kernel } from "../../kernel/index.ts";
+import type { Kernel, PrincipalLimit } from "../../kernel/index.ts";
 import type { LengthBits } from "./codec/session.ts";
 import type { KeepaliveRule } from "./machine/flow.ts";
 import { DEFAULT_KEEPALIVE } from "./machine/flow.ts";
@@ -8,6 +8,8 @@ import type { RouteOptions } from "./routes.ts";
 export interface NetbiosOptions extends RouteOptions {
   readonly kernel: Kernel;
   readonly limits?: Partial<NetbiosLimits>;
+  /** What happens when a principal has `limits.perPrincipal` sessions and calls again; the call is refused by default. */
+  readonly onLimit?: PrincipalLimit["onLimit"];
   /** `false`: none are sent. Every 60 s of silence by default. */
   readonly keepalive?: KeepaliveRule | false;
   /** 24 by default; 17 is RFC 1002 to the letter, for which backends must be kept from large reads and writes. */
@@ -62,6 +64,7 @@ export interface Settings {
   readonly kernel: Kernel;
   readonly onFault: (error: unknown) => void;
   readonly limits: NetbiosLimits;
+  readonly onLimit: PrincipalLimit["onLimit"];
   readonly keepalive: KeepaliveRule | undefined;
   readonly bits: LengthBits;
   readonly principal: "calling-name" | "address" | "none";
@@ -73,6 +76,7 @@ export function settingsOf(options: NetbiosOptions): Settings {
     kernel: options.kernel,
     onFault: options.onFault ?? (() => {}),
     limits: { ...DEFAULT_LIMITS, ...options.limits },
+    onLimit: options.onLimit ?? "refuse",
     keepalive: options.keepalive === false ? undefined : (options.keepalive ?? DEFAULT_KEEPALIVE),
     bits: options.lengthBits ?? 24,
     countsEveryMs: options.countsEveryMs ?? 1_000,

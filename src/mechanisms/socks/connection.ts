@@ -281,6 +281,7 @@ export class Connection {
           // The relay enforces both; the record's idle limit is for when this process no longer can.
           ...(idleMs !== Infinity && { idleMs: idleMs + 5 * settings.countsEveryMs }),
           ...(absoluteMs !== Infinity && { absoluteMs }),
+          ...(settings.principalLimit !== undefined && { limit: settings.principalLimit }),
           ...(identity !== undefined && { principal: identity.principal }),
           ...(identity?.roles !== undefined && { roles: identity.roles }),
           ...(identity?.tenant !== undefined && { tenant: identity.tenant }),

@@ -1,4 +1,4 @@
-import type { Kernel, MaybePromise } from "../../kernel/index.ts";
+import type { Kernel, MaybePromise, PrincipalLimit } from "../../kernel/index.ts";
 import { HoldfastError } from "../../kernel/index.ts";
 import type { Credentials } from "./machine.ts";
 import type { ProxyLike } from "./proxy.ts";
@@ -27,6 +27,8 @@ export interface SocksOptions {
   /** 4 (with 4a) and 5 unless given. */
   readonly versions?: readonly (4 | 5)[];
   readonly limits?: Partial<SocksLimits>;
+  /** How many sessions one principal may have on all nodes together, and what gives way; none. */
+  readonly principalLimit?: PrincipalLimit;
   /** A proxy, or a chain of them, through which CONNECT and BIND go; or who goes through which. */
   readonly upstream?: ProxyLike | readonly ProxyLike[] | ((question: Question) => Upstream);
   /**
@@ -68,7 +70,7 @@ export interface SocksLimits {
   readonly maxBytes: number;
   /** Client connections in all, handshakes included; 20,000. More are closed as they come. */
   readonly connections: number;
-  /** Relays of one principal; none. More are refused. */
+  /** Relays of one principal in this process; none. More are refused. */
   readonly connectionsPerPrincipal: number;
 }
 
@@ -81,6 +83,7 @@ export interface Settings {
   readonly rules: Rules;
   readonly versions: readonly (4 | 5)[];
   readonly limits: SocksLimits;
+  readonly principalLimit: PrincipalLimit | undefined;
   readonly upstreamFor: (question: Question) => Upstream;
   readonly upstreamResolves: boolean;
   readonly outerHost: string | undefined;
@@ -108,6 +111,7 @@ export function settle(options: SocksOptions): Settings {
     rules: new Rules(options.rules),
     versions: options.versions ?? [4, 5],
     limits,
+    principalLimit: options.principalLimit,
     upstreamFor: typeof upstream === "function" ? upstream : () => upstream,
     upstreamResolves: options.upstreamResolves ?? false,
     outerHost: options.outerHost,
