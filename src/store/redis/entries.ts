@@ -10,9 +10,14 @@ import type { Arg } from "./link.ts";
 
 /**
  * Entries as the scripts take them: adds the timelines to `keys` and answers the pairs of a timeline's place and the
- * entry. @throws HoldfastError `invalid-argument` for an entry of a session that lives in another shard.
+ * entry. `written` is there for sure, others only perhaps. @throws HoldfastError `invalid-argument` for an entry of a session that lives in another shard.
  */
-export function journalArgs(drafts: readonly JournalDraft[], shard: Shard, keys: string[]): Arg[] {
+export function journalArgs(
+  drafts: readonly JournalDraft[],
+  shard: Shard,
+  keys: string[],
+  written?: Handle,
+): Arg[] {
   const args: Arg[] = [];
   for (const draft of drafts) {
     let place = 0;
@@ -20,6 +25,7 @@ export function journalArgs(drafts: readonly JournalDraft[], shard: Shard, keys:
       const timeline = shard.timeline(draft.handle);
       place = keys.indexOf(timeline) + 1;
       if (place === 0) place = keys.push(timeline);
+      if (draft.handle !== written) place = -place;
     }
     args.push(place, encodeEntry(draft));
   }

@@ -89,10 +89,11 @@ export class RoundTrips {
     try {
       for (;;) {
         const until = lane.serverTime(giveUpAt);
-        const reply = listOf(await this.#run(script, shard, keys, [until, ...args], giveUpAt, sender));
-        const outcome = textOf(reply[0]);
-        lane.learn(numberOf(reply[1]), outcome === "late");
-        if (outcome !== "late") return { outcome, rest: reply.slice(2) };
+        const reply = await this.#run(script, shard, keys, [until, ...args], giveUpAt, sender);
+        const [head, ...rest] = typeof reply === "string" ? [reply] : listOf(reply);
+        const [outcome = "", time] = textOf(head).split(" ");
+        lane.learn(numberOf(time), outcome === "late");
+        if (outcome !== "late") return { outcome, rest };
         this.counts.late++;
         if (performance.now() >= giveUpAt)
           throw unavailable("Redis took a write too late and left it", "late");

@@ -123,9 +123,9 @@ export class RedisStore implements SessionStore {
       credentials.length,
       terms.length,
       ...credentials,
-      ...journalArgs(entries, shard, keys),
+      ...journalArgs(entries, shard, keys, record.handle),
     ];
-    const sender = await this.#sender(ack);
+    const sender = ack === "visible" ? undefined : await this.#sender();
     const { outcome } = await this.#trips.write(scripts.CREATE, shard, keys, args, sender);
     return outcome === "created" || outcome === "exists" ? outcome : "stale-standing";
   }
@@ -139,7 +139,7 @@ export class RedisStore implements SessionStore {
     this.#trips.assertOpen();
     assertSuccessor(prev, next);
     if (parseHandle(prev.handle) === undefined) return "absent";
-    const shard = this.#homeOf(next);
+    const shard = this.#homeOf(next, prev);
     const credentials = difference(credentialKeys(prev), credentialKeys(next));
     const terms = difference(indexTerms(prev), indexTerms(next));
     const keys = [shard.records, shard.keys, shard.due, shard.meta, shard.journal];
@@ -157,9 +157,9 @@ export class RedisStore implements SessionStore {
       terms.fresh.length,
       ...credentials.gone,
       ...credentials.fresh,
-      ...journalArgs(entries, shard, keys),
+      ...journalArgs(entries, shard, keys, prev.handle),
     ];
-    const sender = await this.#sender(ack);
+    const sender = ack === "visible" ? undefined : await this.#sender();
     const { outcome } = await this.#trips.write(scripts.UPDATE, shard, keys, args, sender);
     return outcome === "updated" || outcome === "absent" ? outcome : "conflict";
   }
@@ -279,8 +279,7 @@ export class RedisStore implements SessionStore {
     await this.#trips.write(scripts.APPEND, shard, keys, args);
   }
 
-  async #sender(ack: Ack): Promise<Sender | undefined> {
-    if (ack === "visible") return undefined;
+  async #sender(): Promise<Sender | undefined> {
     try {
       return await this.#durable.sender();
     } catch (error) {
@@ -297,12 +296,13 @@ export class RedisStore implements SessionStore {
     return this.#layout.at(shardOfPrincipal(key));
   }
 
-  /** Where a record is written: its handle, its keys and its principal must say the same. */
-  #homeOf(record: SessionRecord): Shard {
+  /** Where a record is written: its handle, its keys and its principal (which never changes) must say the same. */
+  #homeOf(record: SessionRecord, prev?: SessionRecord): Shard {
     const shard = this.#shardOf(record.handle);
+    const principal = prev === undefined ? record.principal : undefined;
     const elsewhere =
       shard === undefined ||
-      (record.principal !== undefined && shardOfPrincipal(record.principal) !== shard.index) ||
+      (principal !== undefined && shardOfPrincipal(principal) !== shard.index) ||
       credentialKeys(record).some((key) => shardOfKey(key) !== shard.index);
     if (!elsewhere) return shard;
     throw new HoldfastError(
