@@ -1,92 +1,84 @@
-/** What a benchmark is given, and what it answers: the figures of its JSON line. */
-export interface BenchOptions {
-  /** How often each side is measured; each benchmark has a number of its own that ends within a minute. */
-  readonly rounds?: number;
+/** The middle value; of an even number, the lower of the two. NaN of nothing. */
+export function median(values: readonly number[]): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.floor((sorted.length - 1) / 2)] ?? Number.NaN;
 }
 
-export type Figures = Record<string, unknown>;
+/** The value below which `share` (0 to 1) of the values lie. */
+export function quantile(values: readonly number[], share: number): number {
+  const sorted = [...values].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.ceil(share * sorted.length) - 1)] ?? Number.NaN;
+}
 
-/** One side of a comparison: does its work `count` times. */
+/** Median over rounds of ours ÷ theirs, each pair from the same round. */
+export function medianRatio(ours: readonly number[], theirs: readonly number[]): number {
+  return median(ours.map((value, round) => value / (theirs[round] ?? Number.NaN)));
+}
+
+export function rounded(value: number, digits = 2): number | null {
+  return Number.isFinite(value) ? Number(value.toFixed(digits)) : null;
+}
+
+/** The names in an order that moves by one each round, so that nobody always goes first. */
+export function inTurn<T>(all: readonly T[], round: number): readonly T[] {
+  const at = round % Math.max(1, all.length);
+  return [...all.slice(at), ...all.slice(0, at)];
+}
+
+/** A table for people: the first row is the heading, numbers are set right. */
+export function printTable(rows: readonly (readonly (string | number | null)[])[]): void {
+  const text = rows.map((row) => row.map((cell) => (cell === null ? "–" : String(cell))));
+  const widths = (text[0] ?? []).map((_, column) =>
+    Math.max(...text.map((row) => (row[column] ?? "").length)),
+  );
+  for (const row of text) {
+    const cells = row.map((cell, column) =>
+      column === 0 ? cell.padEnd(widths[0] ?? 0) : cell.padStart(widths[column] ?? 0),
+    );
+    process.stdout.write(`${cells.join("  ").trimEnd()}\n`);
+  }
+}
+
+/** One side of a comparison in one process: does its work `count` times. */
 export type Side = (count: number) => void | Promise<void>;
 
-export interface Sample {
-  /** Wall time for one piece of work. */
+/** The time, and the processor time of this process with all its threads, that one piece of work took. */
+export interface Cost {
   readonly ns: number;
-  /** Processor time of this process for one piece of work, all threads. */
   readonly cpuNs: number;
 }
 
-/** Medians of each side, and of the ratios of the first to the second, round by round. */
+/** The median cost of each side, and the medians of the ratios of the first to the second, round by round. */
 export interface Comparison {
-  readonly ours: Sample;
-  readonly theirs: Sample;
+  readonly ours: Cost;
+  readonly theirs: Cost;
   readonly ratio: number;
   readonly cpuRatio: number;
 }
 
-/**
- * Measures two sides in turns, so that whatever else the machine does hits both: each round runs one after the other,
- * and every other round begins with the other one. The first round is not counted.
- */
+/** Measures two sides in turns, whoever begins; a first round is not counted. */
 export async function compare(ours: Side, theirs: Side, count: number, rounds: number): Promise<Comparison> {
-  const samples: { ours: Sample; theirs: Sample }[] = [];
+  const costs: { ours: Cost[]; theirs: Cost[] } = { ours: [], theirs: [] };
   for (let round = 0; round <= rounds; round++) {
-    const oursFirst = round % 2 === 0;
-    const first = await measure(oursFirst ? ours : theirs, count);
-    const second = await measure(oursFirst ? theirs : ours, count);
-    if (round > 0)
-      samples.push(oursFirst ? { ours: first, theirs: second } : { ours: second, theirs: first });
+    for (const who of inTurn(["ours", "theirs"] as const, round)) {
+      const cost = await measure(who === "ours" ? ours : theirs, count);
+      if (round > 0) costs[who].push(cost);
+    }
   }
+  const [ns, cpuNs] = [(cost: Cost) => cost.ns, (cost: Cost) => cost.cpuNs];
   return {
-    ours: middle(samples.map((sample) => sample.ours)),
-    theirs: middle(samples.map((sample) => sample.theirs)),
-    ratio: median(samples.map((sample) => sample.ours.ns / sample.theirs.ns)),
-    cpuRatio: median(samples.map((sample) => sample.ours.cpuNs / sample.theirs.cpuNs)),
+    ours: { ns: median(costs.ours.map(ns)), cpuNs: median(costs.ours.map(cpuNs)) },
+    theirs: { ns: median(costs.theirs.map(ns)), cpuNs: median(costs.theirs.map(cpuNs)) },
+    ratio: medianRatio(costs.ours.map(ns), costs.theirs.map(ns)),
+    cpuRatio: medianRatio(costs.ours.map(cpuNs), costs.theirs.map(cpuNs)),
   };
 }
 
-async function measure(side: Side, count: number): Promise<Sample> {
+async function measure(side: Side, count: number): Promise<Cost> {
   const cpu = process.cpuUsage();
   const startedAt = process.hrtime.bigint();
   await side(count);
   const ns = Number(process.hrtime.bigint() - startedAt);
   const { user, system } = process.cpuUsage(cpu);
   return { ns: ns / count, cpuNs: ((user + system) * 1000) / count };
-}
-
-function middle(samples: readonly Sample[]): Sample {
-  return { ns: median(samples.map((one) => one.ns)), cpuNs: median(samples.map((one) => one.cpuNs)) };
-}
-
-export function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const half = sorted.length >> 1;
-  const upper = sorted[half] ?? Number.NaN;
-  return sorted.length % 2 === 1 ? upper : ((sorted[half - 1] ?? Number.NaN) + upper) / 2;
-}
-
-/** A figure as it goes into the JSON line: three digits after the point are more than any of them deserves. */
-export function rounded(value: number): number {
-  return Math.round(value * 1000) / 1000;
-}
-
-/** Prints rows under their headings, numbers to the right. */
-export function printTable(rows: readonly Readonly<Record<string, string | number>>[]): void {
-  const names = [...new Set(rows.flatMap((row) => Object.keys(row)))];
-  const cells = rows.map((row) => names.map((name) => shown(row[name])));
-  const widths = names.map((name, i) => Math.max(name.length, ...cells.map((row) => row[i]?.length ?? 0)));
-  const line = (texts: readonly string[], numbers: readonly boolean[]): string =>
-    texts
-      .map((text, i) => (numbers[i] ? text.padStart(widths[i] ?? 0) : text.padEnd(widths[i] ?? 0)))
-      .join("  ");
-  const numeric = names.map((name) => rows.some((row) => typeof row[name] === "number"));
-  console.log(line(names, numeric));
-  console.log(widths.map((width) => "-".repeat(width)).join("  "));
-  for (const row of cells) console.log(line(row, numeric));
-}
-
-function shown(value: string | number | undefined): string {
-  if (typeof value !== "number") return value ?? "";
-  if (Number.isInteger(value) || Math.abs(value) >= 1000) return Math.round(value).toLocaleString("en");
-  return value.toFixed(Math.abs(value) < 10 ? 2 : 1);
 }

@@ -1,48 +1,37 @@
-// npm run bench -- NAME [--rounds N]: runs bench/NAME.ts; its last line is one JSON object. Without a name: which there are.
 import { readdirSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath, pathToFileURL } from "node:url";
+import { parseArgs } from "node:util";
 
-import type { BenchOptions, Figures } from "./harness.ts";
+/** What every file `bench/NAME.ts` exports as its default. */
+export type Benchmark = (options: { rounds?: number }) => Promise<Record<string, unknown>>;
 
-const HERE = new URL(".", import.meta.url);
-const NOT_BENCHES = new Set(["run", "harness"]);
+const here = dirname(fileURLToPath(import.meta.url));
+const NOT_BENCHMARKS = new Set(["run", "harness"]);
+const names = readdirSync(here)
+  .filter((file) => file.endsWith(".js"))
+  .map((file) => file.slice(0, -".js".length))
+  .filter((name) => !NOT_BENCHMARKS.has(name));
 
-const names = readdirSync(HERE)
-  .filter((file) => /\.[jt]s$/.test(file) && !file.endsWith(".d.ts"))
-  .map((file) => file.slice(0, -3))
-  .filter((name) => !NOT_BENCHES.has(name))
-  .sort();
-
-const { name, rounds } = readArguments(process.argv.slice(2));
-if (name === undefined || !names.includes(name)) {
-  if (name !== undefined) console.error(`There is no benchmark ${name}.`);
-  console.log(`npm run bench -- NAME [--rounds N]\n\n${names.map((one) => `  ${one}`).join("\n")}`);
-  process.exit(name === undefined ? 0 : 2);
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { rounds: { type: "string" }, help: { type: "boolean", short: "h", default: false } },
+});
+const name = positionals[0];
+if (values.help || name === undefined || !names.includes(name)) {
+  const wrong = name === undefined || values.help ? "" : `There is no benchmark ${name}.\n\n`;
+  process.stderr.write(
+    `${wrong}Usage: npm run bench -- NAME [--rounds N]\n\n${names.map((one) => `  ${one}\n`).join("")}`,
+  );
+  process.exit(values.help ? 0 : 2);
 }
-const extension = import.meta.url.endsWith(".ts") ? "ts" : "js";
-const bench = (await import(new URL(`./${name}.${extension}`, HERE).href)) as {
-  default: (options: BenchOptions) => Promise<Figures>;
-};
-const figures = await bench.default(rounds === undefined ? {} : { rounds });
-console.log(JSON.stringify({ bench: name, ...figures }));
-
-function readArguments(words: readonly string[]): { name?: string; rounds?: number } {
-  const read: { name?: string; rounds?: number } = {};
-  for (let i = 0; i < words.length; i++) {
-    const word = words[i] ?? "";
-    const value = word === "--rounds" ? words[++i] : /^--rounds=(.*)$/.exec(word)?.[1];
-    if (value === undefined) {
-      if (word.startsWith("--")) fail(`${word} is not an option that is known here.`);
-      read.name = word;
-      continue;
-    }
-    read.rounds = Number(value);
-    if (!Number.isInteger(read.rounds) || read.rounds < 1)
-      fail(`--rounds takes a whole number, not ${value}.`);
-  }
-  return read;
-}
-
-function fail(message: string): never {
-  console.error(message);
+const rounds = values.rounds === undefined ? undefined : Number(values.rounds);
+if (rounds !== undefined && !(Number.isInteger(rounds) && rounds > 0)) {
+  process.stderr.write(`--rounds takes a whole number above 0; it is "${values.rounds}".\n`);
   process.exit(2);
 }
+
+const module = (await import(pathToFileURL(join(here, `${name}.js`)).href)) as { default: Benchmark };
+const figures = await module.default(rounds === undefined ? {} : { rounds });
+process.stdout.write(`${JSON.stringify({ bench: name, ...figures })}\n`);
+process.exit(0);

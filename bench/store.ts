@@ -1,4 +1,3 @@
-import type { BenchOptions, Figures } from "./harness.ts";
 import { compare, printTable, rounded } from "./harness.ts";
 import type { Engine } from "./store/engine.ts";
 import { sampleRecords } from "./store/engine.ts";
@@ -9,12 +8,13 @@ import { engine as redis } from "./store/redis.ts";
 /** What our stores add to what they stand on: our look-up and our conditional update beside the driver's own. */
 const ENGINES: readonly Engine[] = [memory, lmdb, redis];
 
-export default async function store({ rounds = 7 }: BenchOptions): Promise<Figures> {
-  const overhead: Record<string, { get: number; update: number } | null> = {};
-  const rows: Record<string, string | number>[] = [];
+export default async function store({ rounds = 7 }: { rounds?: number }): Promise<Record<string, unknown>> {
+  const overhead: Record<string, { get: number | null; update: number | null } | null> = {};
+  const rows: (string | number | null)[][] = [
+    ["store", "work", "ours µs", "raw µs", "ratio", "ours cpu µs", "raw cpu µs", "cpu ratio"],
+  ];
   for (const engine of ENGINES) {
-    const records = sampleRecords(engine.size);
-    const prepared = await engine.prepare(records);
+    const prepared = await engine.prepare(sampleRecords(engine.size));
     if (prepared === undefined) {
       overhead[engine.name] = null;
       continue;
@@ -22,18 +22,17 @@ export default async function store({ rounds = 7 }: BenchOptions): Promise<Figur
     try {
       const get = await compare(prepared.get.ours, prepared.get.raw, engine.gets, rounds);
       const update = await compare(prepared.update.ours, prepared.update.raw, engine.updates, rounds);
-      overhead[engine.name] = { get: rounded(get.ratio), update: rounded(update.ratio) };
+      overhead[engine.name] = { get: rounded(get.ratio, 3), update: rounded(update.ratio, 3) };
       for (const [work, { ours, theirs, ratio, cpuRatio }] of Object.entries({ get, update })) {
-        rows.push({
-          store: engine.name,
-          work,
-          "ours µs": ours.ns / 1000,
-          "raw µs": theirs.ns / 1000,
-          ratio: ratio,
-          "ours cpu µs": ours.cpuNs / 1000,
-          "raw cpu µs": theirs.cpuNs / 1000,
-          "cpu ratio": cpuRatio,
-        });
+        const figures = [
+          ours.ns / 1000,
+          theirs.ns / 1000,
+          ratio,
+          ours.cpuNs / 1000,
+          theirs.cpuNs / 1000,
+          cpuRatio,
+        ];
+        rows.push([engine.name, work, ...figures.map((value) => rounded(value))]);
       }
     } finally {
       await prepared.dispose();

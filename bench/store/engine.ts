@@ -1,7 +1,7 @@
 import type { JournalDraft } from "../../src/kernel/journal.ts";
 import type { SessionRecord } from "../../src/kernel/record.ts";
 import type { CredentialKey } from "../../src/kernel/secret.ts";
-import type { SessionStore } from "../../src/kernel/store.ts";
+import type { MaybePromise, SessionStore } from "../../src/kernel/store.ts";
 import { entryOf, following, sampleRecord } from "../../src/testing/store/index.ts";
 import type { Side } from "../harness.ts";
 
@@ -72,7 +72,7 @@ export class Successors {
 }
 
 /** Keys of all sessions, in an order that no cache of ours likes. */
-export class KeyTour {
+class KeyTour {
   readonly #keys: CredentialKey[];
   #next = 0;
 
@@ -99,6 +99,23 @@ export function updating(
         Array.from({ length: Math.min(width, count - done) }, () => update(successors.take())),
       );
       if (outcomes.includes(false)) throw new Error("an update that nobody contested was refused");
+    }
+  };
+}
+
+/** `count` look-ups, `width` at a time: for stores that answer later. */
+export function gettingMany(
+  records: readonly SessionRecord[],
+  width: number,
+  find: (key: CredentialKey) => MaybePromise<{ readonly record: SessionRecord } | undefined>,
+): Side {
+  const tour = new KeyTour(records);
+  return async (count) => {
+    for (let done = 0; done < count; done += width) {
+      const found = await Promise.all(
+        Array.from({ length: Math.min(width, count - done) }, () => find(tour.take())),
+      );
+      if (found.includes(undefined)) throw new Error("a session that is there was not found");
     }
   };
 }
