@@ -37,7 +37,7 @@ describe("redis in trouble", { skip: missing ?? false, timeout: 120_000 }, () =>
   after(() => server?.stop());
 
   function open(options: RedisStoreOptions = {}, target: RedisTarget = { path: server.path }): RedisStore {
-    const store = redis(target, { timeoutMs: 1000, ...options });
+    const store = redis(target, { timeoutMs: 2000, ...options });
     stores.push(store);
     return store;
   }
