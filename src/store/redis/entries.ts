@@ -21,7 +21,7 @@ export function journalArgs(
   const args: Arg[] = [];
   for (const draft of drafts) {
     let place = 0;
-    if (draft.handle !== undefined && isInShard(draft.handle, shard)) {
+    if (draft.handle !== undefined && (draft.handle === written || isInShard(draft.handle, shard))) {
       const timeline = shard.timeline(draft.handle);
       place = keys.indexOf(timeline) + 1;
       if (place === 0) place = keys.push(timeline);

@@ -140,6 +140,27 @@ journal(KEYS[4], KEYS[5], KEYS[1], 11 + lost + won)
 return 'updated ' .. time`,
 );
 
+/**
+ * UPDATE for a record that keeps its keys and its lists, as most do.
+ * KEYS: records, due, meta, journal, timelines… ARGV: until, journal length, handle, version replaced, record, deadline
+ * ('' none, '=' as before), entries…
+ */
+export const REWRITE: Script = script(
+  "rewrite",
+  IN_TIME,
+  JOURNAL,
+  `
+local call = redis.call
+local stored = call('HGET', KEYS[1], ARGV[3])
+if not stored then return 'absent ' .. time end
+if string.match(stored, '^%d+') ~= ARGV[4] then return 'conflict ' .. time end
+call('HSET', KEYS[1], ARGV[3], ARGV[5])
+if ARGV[6] == '' then call('ZREM', KEYS[2], ARGV[3])
+elseif ARGV[6] ~= '=' then call('ZADD', KEYS[2], ARGV[6], ARGV[3]) end
+journal(KEYS[3], KEYS[4], KEYS[1], 7)
+return 'updated ' .. time`,
+);
+
 /** KEYS: records, keys, due, timeline, terms… ARGV: until, -, handle, version, keys… */
 export const PURGE: Script = script(
   "purge",
