@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 
 const { exports } = JSON.parse(readFileSync(new URL("package.json", import.meta.url), "utf8"));
 
-/** What a user can import is used; so are programs that are started by name: tests, benchmarks, examples, scripts. */
+/** What a user can import is used; so are programs started by name: tests, workers, benchmarks, examples, scripts. */
 const doors = Object.values(exports)
   .filter((target) => typeof target === "object")
   .map((target) => target.default.replace(/^\.\/dist\//, "src/").replace(/\.js$/, ".ts!"));
@@ -35,7 +35,6 @@ const awaited = [
   "esbuild",
   "express",
   "express-session",
-  "fast-check",
   "fastify",
   "fetch-socks",
   "hono",
@@ -53,7 +52,15 @@ const awaited = [
 ];
 
 export default {
-  entry: [...doors, "test/**/*.ts", "bench/*.ts", "examples/**/*.ts", "script/docs/main.ts", "script/*.mjs"],
+  entry: [
+    ...doors,
+    "test/**/*.ts",
+    "bench/*.ts",
+    "examples/**/*.ts",
+    "src/testing/*/worker.ts",
+    "script/docs/main.ts",
+    "script/*.mjs",
+  ],
   project: ["src/**/*.ts!", "test/**/*.ts", "bench/**/*.ts", "examples/**/*.ts", "script/**/*.{ts,mjs}"],
   // Run by script/test, which is bash.
   ignoreDependencies: ["publint", "@arethetypeswrong/cli", ...awaited],

@@ -1,4 +1,4 @@
-import type { Credentials } from "./record.ts";
+import type { Credentials, RetiredCredential } from "./record.ts";
 import type { CredentialKey } from "./secret.ts";
 
 /** Which of a record's slots a presented key is in, and whether that slot still opens it. */
@@ -30,16 +30,15 @@ export function rotated(
   now: number,
   limits: { graceMs: number; kept: number },
 ): Credentials {
-  const { current, previous } = credentials;
+  const { current, pending, previous } = credentials;
+  const gone: RetiredCredential[] = [];
+  if (previous !== undefined) gone.push({ key: previous.key, quietUntil: previous.until });
+  if (pending !== undefined) gone.push({ key: pending, quietUntil: now });
   return {
     current: key,
     since: now,
     ...(current !== undefined && { previous: { key: current, until: now + limits.graceMs } }),
-    retired: keep(
-      previous === undefined ? [] : [{ key: previous.key, quietUntil: previous.until }],
-      credentials,
-      limits.kept,
-    ),
+    retired: keep(gone, credentials, limits.kept),
   };
 }
 

@@ -101,6 +101,19 @@ describe("the rule is broken by", () => {
       /must not know mechanisms\/web/,
     ],
     [
+      "what stores share knowing one of them",
+      "store/preconditions.ts",
+      `import "./lmdb/index.ts";`,
+      /must not know store\/lmdb/,
+    ],
+    ["a door knowing another", "web.ts", `import "./tls.ts";`, /must not know tls\.ts/],
+    [
+      "a mechanism knowing a door",
+      "mechanisms/socks/server.ts",
+      `import "../../web.ts";`,
+      /must not know web\.ts/,
+    ],
+    [
       "a mechanism knowing a store",
       "mechanisms/web/index.ts",
       `const m = await import("../../store/lmdb/index.ts");`,
@@ -267,6 +280,11 @@ describe("the rule is kept by", () => {
       "mechanisms/socks/server.ts",
       `import "./machine.ts"; import "../../transport/tcp.ts"; import "../../kernel/clock.ts"; import "node:net";`,
     ],
+    [
+      "a door that brings its default store",
+      "web.ts",
+      `export * from "./mechanisms/web/index.ts"; await import("./store/lmdb/index.ts");`,
+    ],
     ["nfs standing on onc rpc", "mechanisms/nfs/codec.ts", `import { xdr } from "../rpc/onc/codec.ts";`],
     [
       "a machine on its codec and wire",
@@ -327,6 +345,9 @@ function houseWith(...changed: readonly SourceFile[]): SourceFile[] {
     "kernel/index.ts",
     "kernel/clock.ts",
     "kernel/record.ts",
+    "web.ts",
+    "tls.ts",
+    "store/preconditions.ts",
     "store/near/index.ts",
     "store/lmdb/index.ts",
     "store/redis/index.ts",

@@ -4,7 +4,8 @@ import type { Exchange } from "../exchange.ts";
 import { problem, refusalHeaders } from "../exchange.ts";
 import type { Opened, Web } from "../server.ts";
 import { carry } from "./carrier.ts";
-import { NodeExchange, withCookie } from "./node.ts";
+import { NodeExchange } from "./node.ts";
+import { withCookie } from "./response-gate.ts";
 
 /** What we need of Fastify 5, so that its types are not our users' burden. */
 export interface FastifyLike {
@@ -79,7 +80,12 @@ class FastifyExchange extends NodeExchange implements Exchange {
   }
 
   override setCookie(name: string, line: string): void {
-    const lines = withCookie(this.#reply.getHeader("set-cookie"), name, line);
+    const present = this.#reply.getHeader("set-cookie") ?? [];
+    const lines = withCookie(
+      Array.isArray(present) ? present.map(String) : [String(present as string)],
+      name,
+      line,
+    );
     this.#reply.removeHeader("set-cookie");
     this.#reply.header("set-cookie", lines);
   }

@@ -3,7 +3,7 @@ import type { Exchange, Refusal } from "../exchange.ts";
 import { problem, refusalHeaders } from "../exchange.ts";
 import type { Opened, Web } from "../server.ts";
 import type { WebSession } from "../session.ts";
-import { withCookie } from "./node.ts";
+import { withCookie } from "./response-gate.ts";
 
 /** A request's session in a fetch-style server. */
 export interface FetchOpened<Data extends Json> {
@@ -14,7 +14,7 @@ export interface FetchOpened<Data extends Json> {
   /** Set when the request must not reach the application; `commit` then answers with it, whatever it is given. */
   readonly refused: Response | undefined;
   /** Waits for what the session is writing, and puts its cookies on a copy of `response`. */
-  commit(response: Response): Promise<Response>;
+  readonly commit: (response: Response) => Promise<Response>;
 }
 
 export function openFetch<Data extends Json>(

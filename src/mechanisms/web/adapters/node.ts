@@ -73,8 +73,7 @@ export class NodeExchange implements Exchange {
   }
 
   setCookie(name: string, line: string): void {
-    const present = this.#response.getHeader("set-cookie");
-    this.#response.setHeader("set-cookie", withCookie(present, name, line));
+    this.#gated().setCookie(name, line);
   }
 
   setHeader(name: string, value: string): void {
@@ -82,19 +81,12 @@ export class NodeExchange implements Exchange {
   }
 
   holdFor(work: Promise<unknown>): void {
-    this.#gate ??= new ResponseGate(this.#response);
-    this.#gate.hold(work);
+    this.#gated().hold(work);
   }
-}
 
-/** The Set-Cookie lines `present` with `line` in place of any for the same cookie. */
-export function withCookie(present: unknown, name: string, line: string): string[] {
-  const lines: string[] = Array.isArray(present)
-    ? present.map(String)
-    : typeof present === "string"
-      ? [present]
-      : [];
-  return [...lines.filter((one) => !one.startsWith(`${name}=`)), line];
+  #gated(): ResponseGate {
+    return (this.#gate ??= new ResponseGate(this.#response));
+  }
 }
 
 /** RFC 9113 §8.3.1: HTTP/2 has `:authority` in the place of Host. */
