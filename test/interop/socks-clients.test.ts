@@ -13,8 +13,8 @@ import { SocksProxyAgent } from "socks-proxy-agent";
 import { hashPassword } from "../../src/mechanisms/socks/index.ts";
 import { echo, kept, oneSession, portOf, scene, tcpServer } from "../mechanisms/socks/scene.ts";
 import type { Scene } from "../mechanisms/socks/scene.ts";
-import { folder, installed, run } from "./peer-process.ts";
-import { sshServer } from "./sshd.ts";
+import { folder, installed, run } from "../peers/process.ts";
+import { sshServer } from "../peers/sshd.ts";
 
 /** A web server whose answer says what was asked. */
 async function web(t: TestContext): Promise<number> {

@@ -2,7 +2,7 @@ import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
-import { folder, freePort, run, serverProcess } from "./peer-process.ts";
+import { folder, freePort, run, serverProcess } from "./process.ts";
 
 export interface SshServer {
   readonly port: number;
