@@ -111,7 +111,9 @@ class PostgresStore implements SessionStore {
     assertSuccessor(prev, next);
     // A server that crashes must not bring back what was ended, nor a secret that was replaced.
     const final = next.state === "ended" || next.credentials.current !== prev.credentials.current;
-    return this.#when(() => this.#writes.update({ prev, next, entries, durable: final || ack === "durable" }));
+    return this.#when(() =>
+      this.#writes.update({ prev, next, entries, durable: final || ack === "durable" }),
+    );
   }
 
   purge(record: SessionRecord): Promise<boolean> {
