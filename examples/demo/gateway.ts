@@ -1,6 +1,7 @@
 import { createServer } from "node:http";
 import { isHoldfastError } from "../../src/kernel/index.ts";
 import { up } from "../../src/gateway/index.ts";
+import { hashPassword } from "../../src/mechanisms/socks/index.ts";
 import { createDemo } from "./app.ts";
 import { readArguments } from "./arguments.ts";
 
@@ -25,12 +26,25 @@ async function main(): Promise<void> {
     data,
     log: { level: "warn" },
     admin: { port: await portFor(port === 0 ? 0 : ADMIN_PORT) },
-    listeners: [{ mechanism: "web", name: "verify", port: 0 }],
+    listeners: [
+      { mechanism: "web", name: "verify", port: 0 },
+      // On the loopback and to the loopback: what comes through it could have gone there by itself.
+      {
+        mechanism: "socks",
+        name: "proxy",
+        port: 0,
+        users: [{ name: "demo", hash: await hashPassword("demo") }],
+        rules: [{ action: "allow", addresses: ["loopback"] }],
+      },
+    ],
   });
   const demo = await createDemo(gateway.kernel);
   const site = createServer(demo.handle);
   await listen(site, port);
-  for (const listener of gateway.listeners) say(`${listener.name.padEnd(8)} ${listener.address}`);
+  for (const { name, mechanism, address } of gateway.listeners) {
+    const how = mechanism === "socks" ? " (user demo, password demo; to this machine only)" : "";
+    say(`${name.padEnd(8)} ${address}${how}`);
+  }
   say(`console  ${gateway.adminOrigin}`);
   say(`sign in to the console once: ${await gateway.signInLink()}`);
   const address = site.address();

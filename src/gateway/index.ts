@@ -4,3 +4,5 @@ export type { Gateway, GatewayOptions } from "./gateway.ts";
 export { up } from "./gateway.ts";
 export type { Log } from "./log.ts";
 export { sampleConfig } from "./sample.ts";
+export { openStore } from "./stores.ts";
+export { configSpan } from "./span.ts";

@@ -1,5 +1,6 @@
 import type { Command } from "../command.ts";
 import { completionOf } from "./completion.ts";
+import { demo } from "./demo.ts";
 import { lock, locks, unlock } from "./locks.ts";
 import { nodes } from "./nodes.ts";
 import { password } from "./password.ts";
@@ -14,6 +15,7 @@ import { watch } from "./watch.ts";
 export const commands: readonly Command[] = [
   up,
   init,
+  demo,
   sessions,
   show,
   trace,

@@ -1,6 +1,6 @@
 import { existsSync, writeFileSync } from "node:fs";
 import type { Config } from "../../gateway/index.ts";
-import type { Command } from "../command.ts";
+import type { Command, Values } from "../command.ts";
 import { CommandError, EXIT, textOf } from "../command.ts";
 import { version } from "../version.ts";
 
@@ -16,11 +16,8 @@ export const up: Command = {
       --data DIR     its data folder, in place of the configuration's
   SIGTERM and SIGINT drain and stop; SIGHUP reads certificates again.`,
   async run(values, _words, terminal) {
-    const { readConfig, up: start } = await gatewayRoom();
-    const file = textOf(values, "config") ?? (existsSync(FILE) ? FILE : undefined);
-    const read: Config = file === undefined ? {} : readConfig(file);
-    const data = textOf(values, "data");
-    const gateway = await start({ ...read, ...(data !== undefined && { data }) }, { version: version() });
+    const { up: start } = await gatewayRoom();
+    const gateway = await start(await configOf(values), { version: version() });
     for (const { name, address, also = [] } of gateway.listeners)
       terminal.out(`${name}: ${[address, ...also].join(" ")}\n`);
     terminal.out(
@@ -62,7 +59,16 @@ export const init: Command = {
   },
 };
 
+/** The configuration that `--config` and `--data` name. */
+export async function configOf(values: Values): Promise<Config> {
+  const { readConfig } = await gatewayRoom();
+  const file = textOf(values, "config") ?? (existsSync(FILE) ? FILE : undefined);
+  const read: Config = file === undefined ? {} : readConfig(file);
+  const data = textOf(values, "data");
+  return { ...read, ...(data !== undefined && { data }) };
+}
+
 /** Loaded by the commands that need it: the others should answer at once. */
-function gatewayRoom(): Promise<typeof import("../../gateway/index.ts")> {
+export function gatewayRoom(): Promise<typeof import("../../gateway/index.ts")> {
   return import("../../gateway/index.ts");
 }
