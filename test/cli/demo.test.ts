@@ -7,6 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { up } from "../../src/gateway/index.ts";
 import type { SessionRecord } from "../../src/kernel/index.ts";
+import { Users } from "../../src/mechanisms/socks/users.ts";
 
 const MAIN = new URL("../../src/cli/main.js", import.meta.url).pathname;
 
@@ -59,4 +60,18 @@ test("holdfast demo says why it cannot begin", async () => {
   assert.match(await outcome("--people", "0"), /^2 --people takes a number from 1 to 200/);
   assert.match(await outcome("--for", "long"), /^2 --for takes a span/);
   assert.match(await outcome("--data", join(tmpdir(), "no-gateway-here")), /^4 There is no gateway/);
+});
+
+test("holdfast password reads a line and prints a hash that a listener takes", async () => {
+  const child = spawn(process.execPath, [MAIN, "password"]);
+  let out = "";
+  child.stdout.on("data", (chunk: Buffer) => (out += String(chunk)));
+  child.stdin.end("correct horse\nnot this\n");
+  assert.deepEqual(await once(child, "close"), [0, null]);
+  const users = new Users([{ name: "ada", hash: out.trim() }]);
+  assert.equal(await users.verify("ada", "correct horse"), true);
+  assert.equal(await users.verify("ada", "not this"), false);
+  const empty = spawn(process.execPath, [MAIN, "password"], { stdio: ["pipe", "ignore", "ignore"] });
+  empty.stdin.end();
+  assert.deepEqual(await once(empty, "close"), [2, null]);
 });
