@@ -1,10 +1,17 @@
 export * from "./barrier.ts";
 export * from "./clock.ts";
 export * from "./errors.ts";
+export type { EstablishRequest, PrincipalLimit } from "./establish.ts";
 export * from "./journal.ts";
+export type { Refusal } from "./judge.ts";
+export * from "./kernel.ts";
 export * from "./lifecycle.ts";
+export type { CloseCause, LiveTransport } from "./live.ts";
+export * from "./policy.ts";
 export * from "./record.ts";
 export * from "./record-codec.ts";
+export type * from "./requests.ts";
+export type { LockRequest, Preview, Receipt, Revocation, RevokeOptions } from "./revoke.ts";
 export * from "./secret.ts";
 export * from "./selector.ts";
 export * from "./store.ts";

@@ -44,19 +44,31 @@ export const LIFECYCLE: Readonly<Record<SessionEvent, EventRule>> = {
     phase: "identifier-issuance",
     moves: { negotiating: "negotiating", established: "established", suspended: "suspended" },
   },
-  update: { phase: "maintenance", moves: { negotiating: "negotiating", established: "established", suspended: "suspended" } },
-  touch: { phase: "maintenance", moves: { negotiating: "negotiating", established: "established", suspended: "suspended" } },
+  update: {
+    phase: "maintenance",
+    moves: { negotiating: "negotiating", established: "established", suspended: "suspended" },
+  },
+  touch: {
+    phase: "maintenance",
+    moves: { negotiating: "negotiating", established: "established", suspended: "suspended" },
+  },
   rotate: { phase: "maintenance", moves: { established: "established", suspended: "suspended" } },
   authenticate: { phase: "maintenance", moves: { established: "established" } },
   checkpoint: { phase: "maintenance", moves: { established: "established", suspended: "suspended" } },
-  own: { phase: "maintenance", moves: { negotiating: "negotiating", established: "established", suspended: "suspended" } },
+  own: {
+    phase: "maintenance",
+    moves: { negotiating: "negotiating", established: "established", suspended: "suspended" },
+  },
   suspend: { phase: "maintenance", moves: { established: "suspended" } },
   resume: { phase: "maintenance", moves: { suspended: "established", established: "established" } },
   end: { phase: "termination", moves: { negotiating: "ended", established: "ended", suspended: "ended" } },
   "transport-signalled": { phase: "termination", moves: { ended: "ended" } },
   "transport-closed": { phase: "termination", moves: { ended: "ended" } },
   "late-use": { phase: "post-session", moves: { ended: "ended" } },
-  reuse: { phase: "post-session", moves: { negotiating: "negotiating", established: "established", suspended: "suspended", ended: "ended" } },
+  reuse: {
+    phase: "post-session",
+    moves: { negotiating: "negotiating", established: "established", suspended: "suspended", ended: "ended" },
+  },
 };
 
 export type SessionEvent =

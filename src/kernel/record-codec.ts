@@ -44,7 +44,11 @@ function parse(text: string): SessionRecord {
 }
 
 function corrupt(text: string): HoldfastError {
-  return new HoldfastError("store-corrupt", "The store holds something that is not a Holdfast record here; it may be shared with another program.", {
-    detail: { length: text.length },
-  });
+  return new HoldfastError(
+    "store-corrupt",
+    "The store holds something that is not a Holdfast record here; it may be shared with another program.",
+    {
+      detail: { length: text.length },
+    },
+  );
 }

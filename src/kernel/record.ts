@@ -33,6 +33,8 @@ export interface SessionRecord {
   readonly absoluteAt?: number;
   /** While suspended: how long it can be resumed. */
   readonly suspendUntil?: number;
+  /** For how long it may be suspended; absent: it cannot be resumed, so losing its transport or its node ends it. */
+  readonly resumableMs?: number;
   readonly ended?: EndNote;
   readonly credentials: Credentials;
   readonly authentication?: Authentication;

@@ -18,7 +18,17 @@ export interface Selector {
   readonly all?: true;
 }
 
-const CONDITIONS = ["handle", "principal", "role", "mechanism", "node", "device", "tenant", "parent", "all"] as const;
+const CONDITIONS = [
+  "handle",
+  "principal",
+  "role",
+  "mechanism",
+  "node",
+  "device",
+  "tenant",
+  "parent",
+  "all",
+] as const;
 
 /** @throws HoldfastError `invalid-argument` when no condition is named, so that a typo cannot mean "everybody". */
 export function assertSelective(selector: Selector): void {

@@ -20,18 +20,28 @@ export interface SessionStore {
   readonly reach: "process" | "machine" | "network";
 
   /** The record that `key` leads to (in any of its credential slots, live or ended) with its principal's epoch. */
-  find(key: CredentialKey): MaybePromise<Found | undefined>;
-  get(handle: Handle): MaybePromise<Found | undefined>;
+  find(key: CredentialKey, options?: ReadOptions): MaybePromise<Found | undefined>;
+  get(handle: Handle, options?: ReadOptions): MaybePromise<Found | undefined>;
   /** What a new session must be created against. */
   standing(principal: string | undefined): MaybePromise<Standing>;
 
   /** Writes a record (version 1) if neither its handle nor any of its keys exist and `standing` is still true. */
-  create(record: SessionRecord, entries: readonly JournalDraft[], standing: Standing, ack?: Ack): Promise<CreateOutcome>;
+  create(
+    record: SessionRecord,
+    entries: readonly JournalDraft[],
+    standing: Standing,
+    ack?: Ack,
+  ): Promise<CreateOutcome>;
   /**
    * Replaces `prev` by `next` (same handle, `next.version === prev.version + 1`) if the stored version is `prev.version`.
    * Keys, terms and deadline of `prev` that `next` no longer has are gone with the same transaction.
    */
-  update(prev: SessionRecord, next: SessionRecord, entries: readonly JournalDraft[], ack?: Ack): Promise<UpdateOutcome>;
+  update(
+    prev: SessionRecord,
+    next: SessionRecord,
+    entries: readonly JournalDraft[],
+    ack?: Ack,
+  ): Promise<UpdateOutcome>;
   /** Forgets a record of this version wholly: keys, terms, deadline and timeline. False when it is not there any more. */
   purge(record: SessionRecord): Promise<boolean>;
 
@@ -45,11 +55,11 @@ export interface SessionStore {
   /** A session's entries, oldest first, after `cursor`. Kept until the record is purged, the newest 1,000 at least. */
   timeline(handle: Handle, options?: { after?: string; limit?: number }): Promise<readonly JournalEntry[]>;
   /**
-   * Follows the journal after `from` (or from now on). At least once, in order per session; begins with what was
+   * Follows the journal after the cursor `from`, or from now on when it is `"now"`. At least once, in order per session; begins with what was
    * missed, then `live`, then entries as they come. The iterator throws `store-unavailable` when the feed is lost and
    * ends when `signal` is aborted.
    */
-  changes(from: string | "now", options: { signal: AbortSignal }): AsyncIterable<Change>;
+  changes(from: string, options: { signal: AbortSignal }): AsyncIterable<Change>;
 
   /** Raises a principal's epoch and carries the live sessions in `keep` over into it. Returns the new epoch. */
   raiseEpoch(principal: string, keep: readonly Handle[], entry: JournalDraft): Promise<number>;
@@ -74,6 +84,11 @@ export interface SessionStore {
   /** What the store did and holds, for metrics and the health screen. Names are stable per store. */
   stats(): MaybePromise<Readonly<Record<string, number>>>;
   close(): Promise<void>;
+}
+
+export interface ReadOptions {
+  /** Past every cache. A touch is not journalled, so a cached record may look expired when the stored one is not. */
+  readonly fresh?: boolean;
 }
 
 export interface Found {

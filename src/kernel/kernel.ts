@@ -1,0 +1,428 @@
+import type { Barrier } from "./barrier.ts";
+import { Carriage } from "./carriage.ts";
+import type { Clock } from "./clock.ts";
+import { systemClock } from "./clock.ts";
+import { Core } from "./core.ts";
+import { confirmed, offered, rotated, superseded } from "./credentials.ts";
+import { HoldfastError } from "./errors.ts";
+import type { EstablishRequest } from "./establish.ts";
+import { establish } from "./establish.ts";
+import { Feed } from "./feed.ts";
+import { Gate } from "./gate.ts";
+import type { JournalDraft, JournalEntry } from "./journal.ts";
+import { expiryOf, judgeStanding } from "./judge.ts";
+import type { EndReason, SessionEvent } from "./lifecycle.ts";
+import type { LiveTransport } from "./live.ts";
+import { NodeLeases } from "./nodes.ts";
+import type { KernelPolicy } from "./policy.ts";
+import { defaultPolicy } from "./policy.ts";
+import type { Authentication, Checkpoint, Json, SessionRecord } from "./record.ts";
+import type {
+  Amendment,
+  EndOptions,
+  EntryDetails,
+  Established,
+  KernelOptions,
+  Presentation,
+  WriteOptions,
+} from "./requests.ts";
+import type { LockRequest, Preview, Revocation, RevokeOptions } from "./revoke.ts";
+import { Revoker } from "./revoke.ts";
+import type { Handle } from "./secret.ts";
+import { mintHandle } from "./secret.ts";
+import type { Selector } from "./selector.ts";
+import type { MaybePromise, SessionStore } from "./store.ts";
+import { sweepOnce } from "./sweep.ts";
+import { activity, patched, Writes } from "./writes.ts";
+
+export function createKernel(options: KernelOptions): Kernel {
+  return new Kernel(options);
+}
+
+/**
+ * What a session is. Mechanisms establish, look up, change and end sessions here and nowhere else; every write is
+ * conditional on the version it was computed from and is replayed when another came first.
+ */
+export class Kernel {
+  readonly store: SessionStore;
+  readonly clock: Clock;
+  /** This process's name in records, receipts and the list of nodes. */
+  readonly node: string;
+  readonly policy: KernelPolicy;
+  readonly #core: Core;
+  readonly #feed: Feed;
+  readonly #writes: Writes;
+  readonly #gate: Gate;
+  readonly #carriage: Carriage;
+  readonly #leases: NodeLeases;
+  readonly #revoker: Revoker;
+  readonly #listeners = new Set<(entry: JournalEntry) => void>();
+  readonly #touching = new Set<Handle>();
+  #started: Promise<void> | undefined;
+  #closed = false;
+  #cancelSweep: () => void = () => {};
+
+  constructor(options: KernelOptions) {
+    this.store = options.store;
+    this.clock = options.clock ?? systemClock;
+    this.node = options.node ?? `node-${mintHandle(0).slice(2, 10)}`;
+    this.policy = { ...defaultPolicy, ...options.policy };
+    const core = new Core(this, options.onFault ?? (() => {}));
+    const carriage = new Carriage(core, () => this.#feed);
+    this.#feed = new Feed(this.store, this.clock, {
+      entry: (entry) => {
+        carriage.heard(entry);
+        for (const listener of this.#listeners) listener(entry);
+      },
+      doubt: () => carriage.recheck(),
+      liveness: (live) => {
+        if (!live) carriage.feedLost();
+      },
+      fault: (error) => core.fault(error),
+    });
+    this.#core = core;
+    this.#carriage = carriage;
+    this.#writes = new Writes(core, this.#feed);
+    this.#gate = new Gate({
+      core,
+      feed: this.#feed,
+      start: () => this.start(),
+      end: (root, note) => this.end(root, note),
+    });
+    this.#leases = new NodeLeases(this, options.about ?? {});
+    this.#revoker = new Revoker(this);
+  }
+
+  // ── life of the kernel ──────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Takes this node's name, follows the journal and begins to sweep. Calling it again returns the same promise.
+   * @throws HoldfastError `store-unavailable`; it may be called again then.
+   */
+  start(): Promise<void> {
+    if (this.#closed)
+      return Promise.reject(new HoldfastError("kernel-closed", "This kernel was closed; make a new one."));
+    this.#started ??= this.#begin().catch((error: unknown) => {
+      this.#started = undefined;
+      throw error;
+    });
+    return this.#started;
+  }
+
+  /** Stops following and sweeping, gives the lease back and waits for writes under way. The store stays open. */
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#cancelSweep();
+    await this.#started?.catch(() => {});
+    await this.#core.settled();
+    if (this.#started !== undefined)
+      await this.#leases.release().catch((error: unknown) => this.#core.fault(error));
+    await this.#feed.close();
+  }
+
+  /** True while this node hears of every change; when false, reads go past caches to the store. */
+  get feedLive(): boolean {
+    return this.#feed.live;
+  }
+
+  /** Sessions with a live transport in this process. */
+  get liveCount(): number {
+    return this.#carriage.size;
+  }
+
+  /** Hears every journal entry as it becomes visible to this node. Returns how to stop. */
+  onEntry(listener: (entry: JournalEntry) => void): () => void {
+    this.#listeners.add(listener);
+    return () => this.#listeners.delete(listener);
+  }
+
+  // ── establish, identify ─────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Makes a session, always with a fresh handle and a fresh secret.
+   * @throws HoldfastError `locked`, `limit-reached`, `establish-refused` (revoked meanwhile, or the parent has ended),
+   * `invalid-argument`, `store-unavailable`.
+   */
+  establish(request: EstablishRequest): Promise<Established> {
+    return establish(this, request);
+  }
+
+  /**
+   * The live record that a presented secret opens, or `undefined`: unknown, malformed, expired, ended, revoked and
+   * locked all look the same. Answers without a promise where the store or its cache does.
+   */
+  verify(presented: string): MaybePromise<SessionRecord | undefined> {
+    return this.#gate.verify(presented);
+  }
+
+  /** As `verify`, and says which slot the secret was in, or why it was refused. */
+  present(presented: string): Promise<Presentation> {
+    return this.#gate.present(presented);
+  }
+
+  /** The live session of that handle; for lists, the console and mechanisms, never for what a peer presents. */
+  async lookUp(handle: Handle, options: { ended?: boolean } = {}): Promise<SessionRecord | undefined> {
+    const found = await this.store.get(handle, { fresh: true });
+    if (found === undefined) return undefined;
+    if (options.ended === true) return found.record;
+    return judgeStanding(found, this.clock.now(), await this.barriers()) === undefined
+      ? found.record
+      : undefined;
+  }
+
+  // ── maintain ────────────────────────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Changes the application's data. `change` gets a copy to change in place or returns a new value; it may run again on
+   * newer data when another write came first, so it must have no effects of its own.
+   */
+  update<T extends Json>(
+    record: SessionRecord,
+    change: (data: T) => T | void,
+    options: WriteOptions = {},
+  ): Promise<SessionRecord> {
+    return this.#writes.write(record, "update", options, (current, now) => {
+      const draft = structuredClone(current.data) as T;
+      const data = change(draft) ?? draft;
+      this.assertDataFits(data);
+      return { data, ...activity(current, now) };
+    });
+  }
+
+  amend(record: SessionRecord, amendment: Amendment, options: WriteOptions = {}): Promise<SessionRecord> {
+    return this.#writes.write(record, "update", options, (current, now) => ({
+      ...amendment,
+      ...activity(current, now),
+    }));
+  }
+
+  /** Moves the idle deadline, at most once per window; the common case returns at once and writes nothing. */
+  touch(record: SessionRecord): void {
+    const now = this.clock.now();
+    if (now - record.touchedAt < this.touchWindowMs(record) || this.#touching.has(record.handle)) return;
+    this.#touching.add(record.handle);
+    const next = patched(record, activity(record, now));
+    // A conflict means that somebody wrote just now, which moved the deadline as well.
+    this.inBackground(
+      this.store.update(record, next, []).finally(() => this.#touching.delete(record.handle)),
+    );
+  }
+
+  touchWindowMs(record: SessionRecord): number {
+    const idleMs = record.idleMs ?? Infinity;
+    return Math.min(Math.max(this.policy.touchMs, idleMs === Infinity ? 0 : idleMs / 20), idleMs / 4);
+  }
+
+  /** A new secret by plain rotation; the old one stays good for `graceMs`. */
+  rotate(
+    record: SessionRecord,
+    options: WriteOptions & { graceMs?: number } = {},
+  ): Promise<Required<Established>> {
+    const limits = { graceMs: options.graceMs ?? this.policy.graceMs, kept: this.policy.retiredKept };
+    return this.#writes.renew(record, "rotate", options, (credentials, key, now) => ({
+      credentials: rotated(credentials, key, now, limits),
+    }));
+  }
+
+  /** A change of privilege: the secret changes with it, and the old one is refused at once. */
+  authenticate(
+    record: SessionRecord,
+    authentication: Omit<Authentication, "at">,
+    options: WriteOptions & { roles?: readonly string[] } = {},
+  ): Promise<Required<Established>> {
+    const limits = { quietMs: this.policy.quietMs, kept: this.policy.retiredKept };
+    return this.#writes.renew(record, "authenticate", options, (credentials, key, now) => ({
+      credentials: superseded(credentials, key, now, limits),
+      authentication: { at: now, ...authentication },
+      ...(options.roles !== undefined && { roles: options.roles }),
+    }));
+  }
+
+  /** A secret that becomes current with its first use; until then the current one stays good. See `confirm`. */
+  offer(record: SessionRecord, options: WriteOptions = {}): Promise<Required<Established>> {
+    return this.#writes.renew(record, "rotate", options, (credentials, key, now) => ({
+      credentials: offered(credentials, key, now, { kept: this.policy.retiredKept }),
+    }));
+  }
+
+  /** The offered secret was seen: it is current now, and the one before is spent. */
+  confirm(record: SessionRecord, options: WriteOptions = {}): Promise<SessionRecord> {
+    return this.#writes.write(record, "rotate", options, (current, now) =>
+      current.credentials.pending === undefined
+        ? undefined
+        : { credentials: confirmed(current.credentials, now, { kept: this.policy.retiredKept }) },
+    );
+  }
+
+  /**
+   * Moves the checkpoint forward. The same position again writes nothing.
+   * @throws HoldfastError `checkpoint-backwards`.
+   */
+  checkpoint(
+    record: SessionRecord,
+    point: Omit<Checkpoint, "at">,
+    options: WriteOptions = {},
+  ): Promise<SessionRecord> {
+    return this.#writes.write(record, "checkpoint", options, (current, now) => {
+      const reached = current.checkpoint?.position ?? 0;
+      if (point.position < reached) {
+        throw new HoldfastError(
+          "checkpoint-backwards",
+          `The checkpoint stands at ${reached} and cannot go back to ${point.position}.`,
+          {
+            detail: { handle: current.handle, position: point.position },
+          },
+        );
+      }
+      if (point.position === current.checkpoint?.position && point.note === undefined) return undefined;
+      return { checkpoint: { ...point, at: now }, ...activity(current, now) };
+    });
+  }
+
+  // ── transports, suspend, resume ─────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Says that a connection in this process carries the session, and how to close it. If the session has ended
+   * meanwhile, the transport is closed at once. Returns how to take it off when the connection ends by itself.
+   */
+  attach(record: SessionRecord, transport: LiveTransport): Promise<() => void> {
+    return this.#carriage.attach(record, transport);
+  }
+
+  /** No transport is attached any more; the session can be resumed for its `resumableMs`. */
+  suspend(record: SessionRecord, options: WriteOptions = {}): Promise<SessionRecord> {
+    return this.#writes.write(record, "suspend", options, (current, now) => ({
+      suspendUntil: now + (current.resumableMs ?? 0),
+      ...activity(current, now),
+    }));
+  }
+
+  /** Takes ownership for this node, raising the fencing epoch, whether the session is suspended or half-open elsewhere. */
+  async resume(record: SessionRecord, options: Omit<WriteOptions, "fence"> = {}): Promise<SessionRecord> {
+    return this.#writes.write(record, "resume", options, (current, now) => ({
+      suspendUntil: undefined,
+      owner: { node: this.node, epoch: (current.owner?.epoch ?? 0) + 1 },
+      ...activity(current, now),
+    }));
+  }
+
+  // ── terminate, refuse afterwards ────────────────────────────────────────────────────────────────────────────
+
+  /**
+   * Ends a session and everything opened under it, and closes what this node carries of them. Resolves with the ended
+   * record, or `undefined` when there was nothing left to end.
+   */
+  async end(target: SessionRecord | Handle, options: EndOptions): Promise<SessionRecord | undefined> {
+    const start =
+      typeof target === "string" ? (await this.store.get(target, { fresh: true }))?.record : target;
+    if (start === undefined) return undefined;
+    const ended = await this.#writes.endOne(start, options);
+    const children = this.#endChildren(start.handle, options);
+    await Promise.all([
+      children,
+      ended === undefined ? undefined : this.#carriage.closeAll(ended.handle, ended),
+    ]);
+    return ended;
+  }
+
+  /** Ends a session for a limit of its own, unless it was used or ended meanwhile. */
+  async expire(record: SessionRecord, reason: EndReason): Promise<SessionRecord | undefined> {
+    const ended = await this.#writes.endOne(
+      record,
+      { reason, by: "holdfast" },
+      (current) => expiryOf(current, this.clock.now()) === reason,
+    );
+    if (ended === undefined) return undefined;
+    await Promise.all([
+      this.#endChildren(record.handle, { reason, by: "holdfast" }),
+      this.#carriage.closeAll(record.handle, ended),
+    ]);
+    return ended;
+  }
+
+  /** How many sessions `selector` means now, by mechanism, with the first few. */
+  preview(selector: Selector): Promise<Preview> {
+    return this.#revoker.preview(selector);
+  }
+
+  /**
+   * Ends every session `selector` means: those committed before the call, and those being made while it runs. Resolves
+   * when all of them are refused everywhere; the receipts go on filling in as their transports close.
+   */
+  revoke(selector: Selector, options: RevokeOptions): Promise<Revocation> {
+    return this.#revoker.revoke(selector, options);
+  }
+
+  /** Refuses new sessions that match and ends the live ones, until lifted or past `until`. */
+  lock(request: LockRequest): Promise<{ barrier: Barrier; revocation: Revocation }> {
+    return this.#revoker.lock(request);
+  }
+
+  /** False when there is no such lock. */
+  unlock(id: string, by?: string): Promise<boolean> {
+    return this.#revoker.unlock(id, by);
+  }
+
+  async locks(): Promise<readonly Barrier[]> {
+    return (await this.store.barriers(this.clock.now())).filter((barrier) => barrier.kind === "lock");
+  }
+
+  // ── for the kernel's own parts ──────────────────────────────────────────────────────────────────────────────
+
+  /** A line in a session's timeline that goes with no change of it: a limit hit, a peer's mistake, a probe refused. */
+  note(record: SessionRecord, detail: { readonly [key: string]: Json }): Promise<void> {
+    const entry: JournalDraft = { ...this.entry(record, "update", { detail }), event: "note" };
+    return this.store.append([entry]);
+  }
+
+  barriers(): Promise<readonly Barrier[]> {
+    return this.#feed.barriers();
+  }
+
+  reloadBarriers(): Promise<void> {
+    return this.#feed.reload();
+  }
+
+  /** One pass over what is due; returns how many sessions it ended or forgot. */
+  sweep(): Promise<number> {
+    return sweepOnce(this);
+  }
+
+  inBackground(work: Promise<unknown>): void {
+    this.#core.inBackground(work);
+  }
+
+  entry(record: SessionRecord, event: SessionEvent, more?: EntryDetails): JournalDraft {
+    return this.#core.entry(record, event, more);
+  }
+
+  assertDataFits(data: Json): void {
+    this.#core.assertDataFits(data);
+  }
+
+  // ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+  async #begin(): Promise<void> {
+    await this.#leases.take();
+    await this.#feed.start();
+    this.#scheduleSweep();
+  }
+
+  #scheduleSweep(): void {
+    this.#cancelSweep = this.clock.after(this.policy.sweepMs, () => {
+      if (this.#closed) return;
+      const pass = Promise.all([sweepOnce(this), this.#leases.sweep()]).finally(() => {
+        if (!this.#closed) this.#scheduleSweep();
+      });
+      this.inBackground(pass);
+    });
+  }
+
+  async #endChildren(parent: Handle, options: EndOptions): Promise<void> {
+    const detail = { ...options.detail, parent };
+    for await (const children of this.#writes.childrenOf(parent)) {
+      await Promise.all(children.map((child) => this.end(child, { ...options, detail })));
+    }
+  }
+}

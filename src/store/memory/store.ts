@@ -1,0 +1,348 @@
+import type { Barrier, BarrierDraft } from "../../kernel/barrier.ts";
+import type { Clock } from "../../kernel/clock.ts";
+import { systemClock } from "../../kernel/clock.ts";
+import type { Change, JournalDraft, JournalEntry } from "../../kernel/journal.ts";
+import type { Json, SessionRecord } from "../../kernel/record.ts";
+import { credentialKeys, dueAt, indexTerms } from "../../kernel/record.ts";
+import type { CredentialKey, Handle } from "../../kernel/secret.ts";
+import type {
+  Ack,
+  CreateOutcome,
+  Found,
+  ListPage,
+  ListQuery,
+  NodeLease,
+  SessionStore,
+  Standing,
+  UpdateOutcome,
+} from "../../kernel/store.ts";
+import { assertFirst, assertPage, assertSuccessor, storeClosed } from "../preconditions.ts";
+import { parseCursor, RingJournal } from "./ring-journal.ts";
+import { SortedBlocks } from "./sorted-blocks.ts";
+import { Terms } from "./terms.ts";
+import { Tickets } from "./tickets.ts";
+
+export interface MemoryOptions {
+  /** For tickets that nobody took; the system's clock unless given. */
+  readonly clock?: Clock;
+  /** Journal entries kept for followers; 100,000 unless given. Timelines are kept apart from it. */
+  readonly journalLimit?: number;
+}
+
+/**
+ * The reference store: everything in this process, and gone with it, so that `durable` means no more than `visible`.
+ * Reads answer at once. A record is kept as it was given; its `data` is copied and frozen, so that a program that
+ * changes what it read cannot change the session without an update.
+ */
+export class MemoryStore implements SessionStore {
+  readonly kind = "memory";
+  readonly reach = "process";
+  readonly #clock: Clock;
+  readonly #rows = new Map<Handle, Row>();
+  readonly #keys = new Map<CredentialKey, Row>();
+  readonly #terms = new Terms();
+  readonly #due = new SortedBlocks<Row>(byDeadline);
+  readonly #epochs = new Map<string, number>();
+  readonly #barriers = new Map<string, Barrier>();
+  #barrierSeq = 0;
+  readonly #journal: RingJournal;
+  readonly #tickets = new Tickets();
+  readonly #nodes = new Map<string, NodeLease>();
+  #closed = false;
+
+  constructor(options: MemoryOptions = {}) {
+    this.#clock = options.clock ?? systemClock;
+    this.#journal = new RingJournal(options.journalLimit ?? 100_000);
+  }
+
+  find(key: CredentialKey): Found | undefined {
+    this.#assertOpen();
+    const row = this.#keys.get(key);
+    return row === undefined ? undefined : this.#found(row);
+  }
+
+  get(handle: Handle): Found | undefined {
+    this.#assertOpen();
+    const row = this.#rows.get(handle);
+    return row === undefined ? undefined : this.#found(row);
+  }
+
+  standing(principal: string | undefined): Standing {
+    this.#assertOpen();
+    return { epoch: this.#epochOf(principal), barrierSeq: this.#barrierSeq };
+  }
+
+  async create(
+    record: SessionRecord,
+    entries: readonly JournalDraft[],
+    standing: Standing,
+    _ack?: Ack,
+  ): Promise<CreateOutcome> {
+    this.#assertOpen();
+    assertFirst(record);
+    if (standing.barrierSeq !== this.#barrierSeq || standing.epoch !== this.#epochOf(record.principal)) {
+      return "stale-standing";
+    }
+    const keys = credentialKeys(record);
+    if (this.#rows.has(record.handle) || keys.some((key) => this.#keys.has(key))) return "exists";
+    const row: Row = { record: ownData(record), due: dueAt(record), timeline: [] };
+    this.#rows.set(record.handle, row);
+    for (const key of keys) this.#keys.set(key, row);
+    for (const term of indexTerms(record)) this.#terms.add(term, record.handle);
+    if (row.due !== undefined) this.#due.add(row);
+    this.#write(entries);
+    return "created";
+  }
+
+  async update(
+    prev: SessionRecord,
+    next: SessionRecord,
+    entries: readonly JournalDraft[],
+    _ack?: Ack,
+  ): Promise<UpdateOutcome> {
+    this.#assertOpen();
+    assertSuccessor(prev, next);
+    const row = this.#rows.get(prev.handle);
+    if (row === undefined) return "absent";
+    if (row.record.version !== prev.version) return "conflict";
+    if (next.credentials !== row.record.credentials && this.#leadsElsewhere(next, row)) return "conflict";
+    this.#replace(row, next);
+    this.#write(entries);
+    return "updated";
+  }
+
+  async purge(record: SessionRecord): Promise<boolean> {
+    this.#assertOpen();
+    const row = this.#rows.get(record.handle);
+    if (row === undefined || row.record.version !== record.version) return false;
+    this.#rows.delete(record.handle);
+    for (const key of credentialKeys(row.record)) this.#keys.delete(key);
+    for (const term of indexTerms(row.record)) this.#terms.delete(term, record.handle);
+    if (row.due !== undefined) this.#due.delete(row);
+    return true;
+  }
+
+  async list(query: ListQuery): Promise<ListPage> {
+    this.#assertOpen();
+    assertPage(query);
+    const found: Found[] = [];
+    for (const handle of this.#terms.walk(query.term, query.after)) {
+      const last = found.at(-1);
+      if (found.length === query.limit && last !== undefined) return { found, next: last.record.handle };
+      const row = this.#rows.get(handle);
+      if (row !== undefined) found.push(this.#found(row));
+    }
+    return { found };
+  }
+
+  async due(now: number, limit: number): Promise<readonly SessionRecord[]> {
+    this.#assertOpen();
+    const records: SessionRecord[] = [];
+    for (const row of this.#due.walk()) {
+      if (records.length >= limit || row.due === undefined || row.due > now) break;
+      records.push(row.record);
+    }
+    return records;
+  }
+
+  async append(entries: readonly JournalDraft[]): Promise<void> {
+    this.#assertOpen();
+    this.#write(entries);
+  }
+
+  async timeline(
+    handle: Handle,
+    options: { after?: string; limit?: number } = {},
+  ): Promise<readonly JournalEntry[]> {
+    this.#assertOpen();
+    const timeline = this.#rows.get(handle)?.timeline ?? [];
+    const after = options.after === undefined ? 0 : (parseCursor(options.after) ?? 0);
+    const from = timeline.findIndex((entry) => Number(entry.cursor) > after);
+    return from === -1 ? [] : timeline.slice(from, from + (options.limit ?? TIMELINE));
+  }
+
+  changes(from: string, options: { signal: AbortSignal }): AsyncIterable<Change> {
+    this.#assertOpen();
+    return this.#journal.follow(from, options.signal);
+  }
+
+  async raiseEpoch(principal: string, keep: readonly Handle[], entry: JournalDraft): Promise<number> {
+    this.#assertOpen();
+    const old = this.#epochOf(principal);
+    const epoch = old + 1;
+    this.#epochs.set(principal, epoch);
+    for (const handle of keep) {
+      const row = this.#rows.get(handle);
+      // One of an older epoch was revoked before: to keep it now would bring it back.
+      if (row === undefined || row.record.principal !== principal || row.record.epoch !== old) continue;
+      if (row.record.state !== "ended")
+        this.#replace(row, { ...row.record, epoch, version: row.record.version + 1 });
+    }
+    this.#write([entry]);
+    return epoch;
+  }
+
+  async raiseBarrier(draft: BarrierDraft, entry: JournalDraft): Promise<Barrier> {
+    this.#assertOpen();
+    const barrier = { ...draft, seq: ++this.#barrierSeq };
+    this.#barriers.delete(draft.id);
+    this.#barriers.set(draft.id, barrier);
+    this.#write([entry]);
+    return barrier;
+  }
+
+  async liftBarrier(id: string, entry: JournalDraft): Promise<boolean> {
+    this.#assertOpen();
+    if (!this.#barriers.delete(id)) return false;
+    this.#write([entry]);
+    return true;
+  }
+
+  async barriers(now: number): Promise<readonly Barrier[]> {
+    this.#assertOpen();
+    const standing: Barrier[] = [];
+    for (const barrier of this.#barriers.values()) {
+      if (barrier.until !== undefined && barrier.until <= now) this.#barriers.delete(barrier.id);
+      else standing.push(barrier);
+    }
+    return standing;
+  }
+
+  async putTicket(key: string, value: Uint8Array, expiresAt: number): Promise<boolean> {
+    this.#assertOpen();
+    return this.#tickets.put(key, value, expiresAt, this.#clock.now());
+  }
+
+  async takeTicket(key: string, now: number): Promise<Uint8Array | undefined> {
+    this.#assertOpen();
+    return this.#tickets.take(key, now);
+  }
+
+  async dropTicket(key: string): Promise<void> {
+    this.#assertOpen();
+    this.#tickets.drop(key);
+  }
+
+  async putNode(node: NodeLease, expect: number): Promise<boolean> {
+    this.#assertOpen();
+    if ((this.#nodes.get(node.id)?.epoch ?? 0) !== expect) return false;
+    this.#nodes.set(node.id, node);
+    return true;
+  }
+
+  async nodes(): Promise<readonly NodeLease[]> {
+    this.#assertOpen();
+    return [...this.#nodes.values()];
+  }
+
+  stats(): Readonly<Record<string, number>> {
+    this.#assertOpen();
+    return {
+      records: this.#rows.size,
+      live: this.#terms.size("live"),
+      ended: this.#terms.size("ended"),
+      keys: this.#keys.size,
+      due: this.#due.size,
+      principals: this.#epochs.size,
+      barriers: this.#barriers.size,
+      journal: this.#journal.size,
+      followers: this.#journal.followers,
+      tickets: this.#tickets.size,
+      nodes: this.#nodes.size,
+    };
+  }
+
+  async close(): Promise<void> {
+    if (this.#closed) return;
+    this.#closed = true;
+    this.#journal.fail(storeClosed(this.kind));
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw storeClosed(this.kind);
+  }
+
+  #found(row: Row): Found {
+    return { record: row.record, epoch: this.#epochOf(row.record.principal) };
+  }
+
+  #epochOf(principal: string | undefined): number {
+    return principal === undefined ? 0 : (this.#epochs.get(principal) ?? 0);
+  }
+
+  /** A key that is another session's must not be taken over. */
+  #leadsElsewhere(next: SessionRecord, row: Row): boolean {
+    return credentialKeys(next).some((key) => (this.#keys.get(key) ?? row) !== row);
+  }
+
+  #replace(row: Row, next: SessionRecord): void {
+    const prev = row.record;
+    if (next.credentials !== prev.credentials) {
+      for (const key of credentialKeys(prev)) this.#keys.delete(key);
+      for (const key of credentialKeys(next)) this.#keys.set(key, row);
+    }
+    if (!sameTerms(prev, next)) {
+      for (const term of indexTerms(prev)) this.#terms.delete(term, prev.handle);
+      for (const term of indexTerms(next)) this.#terms.add(term, next.handle);
+    }
+    const due = dueAt(next);
+    if (due !== row.due) {
+      if (row.due !== undefined) this.#due.delete(row);
+      row.due = due;
+      if (due !== undefined) this.#due.add(row);
+    }
+    row.record = next.data === prev.data ? next : ownData(next);
+  }
+
+  #write(drafts: readonly JournalDraft[]): void {
+    for (const draft of drafts) {
+      const entry = this.#journal.write(draft);
+      const timeline = draft.handle === undefined ? undefined : this.#rows.get(draft.handle)?.timeline;
+      if (timeline === undefined) continue;
+      timeline.push(entry);
+      if (timeline.length >= 2 * TIMELINE) timeline.splice(0, timeline.length - TIMELINE);
+    }
+  }
+}
+
+interface Row {
+  record: SessionRecord;
+  due: number | undefined;
+  readonly timeline: JournalEntry[];
+}
+
+/** A session's newest entries that are kept at least. */
+const TIMELINE = 1000;
+
+function byDeadline(a: Row, b: Row): number {
+  const apart = (a.due ?? Infinity) - (b.due ?? Infinity);
+  if (apart !== 0) return apart;
+  return a.record.handle < b.record.handle ? -1 : a.record.handle > b.record.handle ? 1 : 0;
+}
+
+function sameTerms(a: SessionRecord, b: SessionRecord): boolean {
+  return (
+    (a.state === "ended") === (b.state === "ended") &&
+    a.owner?.node === b.owner?.node &&
+    a.principal === b.principal &&
+    a.parent === b.parent &&
+    a.mechanism === b.mechanism
+  );
+}
+
+function ownData(record: SessionRecord): SessionRecord {
+  if (record.data === null || typeof record.data !== "object") return record;
+  return { ...record, data: frozenCopy(record.data) };
+}
+
+function frozenCopy(value: Json): Json {
+  if (value === null || typeof value !== "object") return value;
+  if (isList(value)) return Object.freeze(value.map(frozenCopy));
+  return Object.freeze(
+    Object.fromEntries(Object.entries(value).map(([name, one]) => [name, frozenCopy(one)])),
+  );
+}
+
+function isList(value: Json): value is readonly Json[] {
+  return Array.isArray(value);
+}
