@@ -234,6 +234,21 @@ export const storageCases: readonly StorageCase[] = [
     },
   },
   {
+    name: "a removal that spares complete uploads takes only the others",
+    async run({ open }) {
+      const here = await open();
+      const writer = await created(here, { length: 3 });
+      await writer.append([bytes(0, 3)]);
+      await writer.commit({ at: 2, complete: true });
+      await (await here.create(PART_A, draft({})))?.release();
+      assert.equal(await here.remove(ID, 1_000, { unlessComplete: true }), false);
+      assert.equal(await here.remove(PART_A, 1_000, { unlessComplete: true }), true);
+      assert.equal((await here.recover(ID)).state, "found");
+      assert.deepEqual(await here.recover(PART_A), { state: "gone" });
+      await closeAll(writer, here);
+    },
+  },
+  {
     name: "pages of a listing join without a gap",
     async run({ open }) {
       const here = await open();

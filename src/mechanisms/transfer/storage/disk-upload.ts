@@ -68,15 +68,15 @@ export function gonePath(root: string, id: UploadId): string {
 }
 
 /** Reads all there is of an upload. A log that looks altered is read twice: its writer may have been at work. */
-export async function loadUpload(root: string, id: UploadId): Promise<DiskUpload> {
-  const first = await loadOnce(root, id);
+export async function loadUpload(root: string, id: UploadId, evenGone = false): Promise<DiskUpload> {
+  const first = await loadOnce(root, id, evenGone);
   if (first.state !== "lost") return first;
   await new Promise((resolve) => setTimeout(resolve, 10));
-  return loadOnce(root, id);
+  return loadOnce(root, id, evenGone);
 }
 
-async function loadOnce(root: string, id: UploadId): Promise<DiskUpload> {
-  if (await exists(gonePath(root, id))) return { state: "gone" };
+async function loadOnce(root: string, id: UploadId, evenGone: boolean): Promise<DiskUpload> {
+  if (!evenGone && (await exists(gonePath(root, id)))) return { state: "gone" };
   const segments: Segment[] = [];
   let highest = 0;
   for (let segment = 1; ; segment += 1) {

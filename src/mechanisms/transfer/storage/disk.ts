@@ -316,9 +316,14 @@ class DiskStorage implements TransferStorage {
     return piece === undefined || more !== undefined ? undefined : dataPath(this.#root, id, piece.segment);
   }
 
-  async remove(id: UploadId, at: number): Promise<boolean> {
+  async remove(
+    id: UploadId,
+    at: number,
+    options: { readonly unlessComplete?: boolean } = {},
+  ): Promise<boolean> {
     this.#assertOpen();
-    if (!(await this.#names()).some((name) => name.startsWith(`${id}.`))) return false;
+    if (!(await exists(logPath(this.#root, id, 1)))) return false;
+    if (options.unlessComplete === true && (await this.#isComplete(id, false))) return false;
     try {
       const note = await open(gonePath(this.#root, id), "wx", 0o600);
       try {
@@ -327,12 +332,23 @@ class DiskStorage implements TransferStorage {
       } finally {
         await note.close();
       }
+      // A writer looks for this note after it has written its last record. So: either it has seen the note and failed,
+      // or its record is there by now.
+      if (options.unlessComplete === true && (await this.#isComplete(id, true))) {
+        await unlink(gonePath(this.#root, id));
+        return false;
+      }
       await this.#syncer.directory();
       return true;
     } catch (error) {
       if (errorCode(error) === "EEXIST") return false;
       throw storageFault(error, "remove an upload");
     }
+  }
+
+  async #isComplete(id: UploadId, evenGone: boolean): Promise<boolean> {
+    const upload = await loadUpload(this.#root, id, evenGone);
+    return upload.state === "whole" && upload.last.complete;
   }
 
   async sweep(limits: { readonly before: number; readonly forget: number }): Promise<SweepCount> {

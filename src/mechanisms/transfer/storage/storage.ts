@@ -28,8 +28,9 @@ export interface TransferStorage {
   /**
    * First phase of a deletion: from here on `recover` says `gone`. The bytes themselves go with `sweep`, so that a
    * deletion that was a mistake of the caller's can be undone by a person until then. False when there was nothing.
+   * `unlessComplete`: false as well, and nothing changes, when the upload is complete, even if it became so this moment.
    */
-  remove(id: UploadId, at: number): Promise<boolean>;
+  remove(id: UploadId, at: number, options?: { readonly unlessComplete?: boolean }): Promise<boolean>;
   /** Second phase: frees the bytes of what was removed before `before`, and forgets what was removed before `forget`. */
   sweep(limits: { readonly before: number; readonly forget: number }): Promise<SweepCount>;
   /** Every upload that is not removed, in the order of ids. */

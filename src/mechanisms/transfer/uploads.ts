@@ -1,0 +1,425 @@
+import { HoldfastError, isHoldfastError } from "../../kernel/index.ts";
+import type { Handle, Kernel, Peer } from "../../kernel/index.ts";
+import type { Expiry } from "./expiry.ts";
+import type { TransferPolicy, Verdict } from "./policy.ts";
+import { ENDED_SENTENCES } from "./policy.ts";
+import type { CreateCommand, Fault } from "./protocol/messages.ts";
+import type { Checkpoint, TransferStorage, UploadId } from "./storage/storage.ts";
+import { Upload } from "./upload.ts";
+import type { Interruption } from "./upload.ts";
+import { encodeInfo, makeInfo, mintToken, parseInfo, uploadIdOf } from "./upload-info.ts";
+import type { UploadInfo } from "./upload-info.ts";
+
+/** A hold on an upload: its session is ours, its writer is claimed, and nobody else in this process writes. */
+export interface Hold {
+  readonly upload: Upload;
+  readonly signal: AbortSignal;
+  release(): Promise<void>;
+}
+
+export interface Created {
+  readonly token: string;
+  readonly upload: Upload;
+}
+
+/** The uploads of this process: made, found again, held. */
+export class Uploads {
+  readonly #kernel: Kernel;
+  readonly #storage: TransferStorage;
+  readonly #policy: TransferPolicy;
+  readonly #expiry: Expiry;
+  readonly #fault: (error: unknown) => void;
+  /** By id, the least recently used first. Leaving it costs an upload a new segment when it goes on, nothing else. */
+  readonly #known = new Map<UploadId, Upload>();
+  readonly #byHandle = new Map<Handle, UploadId>();
+  readonly #lingering = new Map<Upload, () => void>();
+  #free: { readonly at: number; readonly bytes: number | undefined } | undefined;
+
+  constructor(parts: {
+    kernel: Kernel;
+    storage: TransferStorage;
+    policy: TransferPolicy;
+    expiry: Expiry;
+    fault: (error: unknown) => void;
+  }) {
+    this.#kernel = parts.kernel;
+    this.#storage = parts.storage;
+    this.#policy = parts.policy;
+    this.#expiry = parts.expiry;
+    this.#fault = parts.fault;
+  }
+
+  async create(
+    command: CreateCommand,
+    who: Verdict & { allow: true },
+    how: { readonly protocol: "tus" | "ietf"; readonly peer: Peer; readonly partIds?: readonly UploadId[] },
+  ): Promise<Created | Fault> {
+    const wanted = command.length ?? command.contentBytes ?? 0;
+    const short = await this.lacksRoom(wanted);
+    if (short) return { fault: "no-space" };
+    const excess = await this.#overQuota(who.principal, wanted);
+    if (excess !== undefined) return { fault: "quota", why: excess };
+    const token = mintToken();
+    const id = uploadIdOf(token);
+    if (id === undefined) throw new HoldfastError("invalid-argument", "A fresh token names an upload.");
+    const { expiresMs, maxAgeMs } = this.#policy;
+    const now = this.#kernel.clock.now();
+    const draft = makeInfo(command, { handle: NO_HANDLE, protocol: how.protocol, principal: who.principal });
+    const established = await this.#kernel.establish({
+      mechanism: "transfer",
+      mode: "simplex",
+      own: true,
+      credential: false,
+      idleMs: expiresMs,
+      resumableMs: expiresMs,
+      ...(Number.isFinite(maxAgeMs) && { absoluteMs: maxAgeMs }),
+      peer: how.peer,
+      checkpoint: { position: 0, ...(command.length !== undefined && { total: command.length }) },
+      data: { upload: id, protocol: how.protocol, ...(draft.type !== undefined && { type: draft.type }) },
+      ...(draft.name !== undefined && { label: draft.name }),
+      ...(who.principal !== undefined && { principal: who.principal }),
+      ...(who.parent !== undefined && { parent: who.parent }),
+      ...(who.tenant !== undefined && { tenant: who.tenant }),
+    });
+    const { record } = established;
+    const info: UploadInfo = {
+      ...draft,
+      handle: record.handle,
+      ...(record.principal !== undefined && { principal: record.principal }),
+      ...(Number.isFinite(maxAgeMs) && { expiresAt: now + maxAgeMs }),
+    };
+    try {
+      const made = {
+        info: encodeInfo(info),
+        ...(command.length !== undefined && { length: command.length }),
+        fence: record.owner?.epoch ?? 1,
+        at: now,
+      };
+      const claim = how.partIds === undefined ? undefined : await this.#storage.concat(id, made, how.partIds);
+      if (claim !== undefined && claim.state !== "claimed") {
+        await this.#kernel.end(record, { reason: "refused" });
+        return { fault: "part", why: "a part went away while the parts were joined" };
+      }
+      const writer = claim?.writer ?? (await this.#storage.create(id, made));
+      if (writer === undefined)
+        throw new HoldfastError("store-unavailable", "The storage already has an upload of a fresh id.");
+      const upload = new Upload(this.#kernel, id, info, writer.checkpoint, record);
+      upload.adopt(writer);
+      this.#remember(upload);
+      this.#linger(upload);
+      return { token, upload };
+    } catch (error) {
+      await this.#kernel.end(record, { reason: "crashed", detail: { cause: "storage" } });
+      throw error;
+    }
+  }
+
+  /** The upload a token names, as far as it can be known without claiming it. */
+  async find(token: string): Promise<Upload | Fault> {
+    const id = uploadIdOf(token);
+    if (id === undefined) return { fault: "absent" };
+    const known = this.#known.get(id);
+    if (known !== undefined && known.turns.busy) return known;
+    if (known?.claimed !== undefined && (await known.claimed.current())) {
+      return this.#standing(id, known.info, known.checkpoint, known);
+    }
+    const recovery = await this.#storage.recover(id);
+    if (recovery.state === "absent") return { fault: "absent" };
+    if (recovery.state === "gone") return { fault: "gone", why: "the upload has been removed" };
+    if (recovery.state === "lost")
+      return this.#deactivate(id, known, `what was stored has been damaged (${recovery.why})`);
+    const info = parseInfo(recovery.info);
+    if (info === undefined) return { fault: "absent" };
+    return this.#standing(id, info, recovery.checkpoint, known);
+  }
+
+  async #standing(
+    id: UploadId,
+    info: UploadInfo,
+    checkpoint: Checkpoint,
+    known: Upload | undefined,
+  ): Promise<Upload | Fault> {
+    const record = await this.#kernel.lookUp(info.handle);
+    if (record === undefined && !checkpoint.complete) {
+      const ended = await this.#kernel.lookUp(info.handle, { ended: true });
+      const revived = ended === undefined ? await this.#revive(id, info, checkpoint) : undefined;
+      if (revived !== undefined) return revived;
+      this.#forget(id);
+      return {
+        fault: "gone",
+        why:
+          ended?.ended === undefined ? "the upload's session is over" : ENDED_SENTENCES[ended.ended.reason],
+      };
+    }
+    // What the session's record says was acknowledged, and acknowledged bytes do not come back by asking for them again.
+    if (record !== undefined && (record.checkpoint?.position ?? 0) > checkpoint.offset) {
+      return this.#deactivate(id, known, "bytes that had been acknowledged are not there any more");
+    }
+    const upload = known ?? new Upload(this.#kernel, id, info, checkpoint, record);
+    upload.record = record;
+    if (checkpoint.offset >= upload.checkpoint.offset) upload.checkpoint = checkpoint;
+    if (checkpoint.length !== undefined) upload.declareLength(checkpoint.length);
+    this.#remember(upload);
+    return upload;
+  }
+
+  /** Sessions of a store that is this process's memory end with the process; the bytes on disk need not. */
+  async #revive(id: UploadId, info: UploadInfo, checkpoint: Checkpoint): Promise<Upload | undefined> {
+    const now = this.#kernel.clock.now();
+    if (this.#kernel.store.reach !== "process" || checkpoint.complete) return undefined;
+    if (now - checkpoint.at >= this.#policy.expiresMs || now >= (info.expiresAt ?? Infinity))
+      return undefined;
+    const known = this.#known.get(id);
+    if (known?.record !== undefined && known.record.handle !== info.handle) {
+      const record = await this.#kernel.lookUp(known.record.handle);
+      if (record === undefined) return undefined;
+      known.record = record;
+      if (checkpoint.offset >= known.checkpoint.offset) known.checkpoint = checkpoint;
+      return known;
+    }
+    const { record } = await this.#kernel.establish({
+      mechanism: "transfer",
+      mode: "simplex",
+      credential: false,
+      idleMs: this.#policy.expiresMs,
+      resumableMs: this.#policy.expiresMs,
+      ...(info.expiresAt !== undefined && { absoluteMs: info.expiresAt - now }),
+      checkpoint: {
+        position: checkpoint.offset,
+        ...(checkpoint.length !== undefined && { total: checkpoint.length }),
+      },
+      data: { upload: id, protocol: info.protocol, revived: true },
+      ...(info.name !== undefined && { label: info.name }),
+      ...(info.principal !== undefined && { principal: info.principal }),
+    });
+    const upload = new Upload(this.#kernel, id, info, checkpoint, record);
+    this.#remember(upload);
+    return upload;
+  }
+
+  /**
+   * Waits for whoever writes to let go, makes session and writer ours, and answers for as long as the hold lasts to
+   * revocation and to a take-over by another node. `onInterrupt` runs once when the hold has to end.
+   */
+  async hold(
+    upload: Upload,
+    onInterrupt: (why: Interruption) => void | Promise<void>,
+  ): Promise<Hold | Fault> {
+    this.#unlinger(upload);
+    const turn = await upload.turns.take();
+    let interrupted: Promise<void> | undefined;
+    let tellReleased: () => void = () => {};
+    const released = new Promise<void>((resolve) => (tellReleased = resolve));
+    let running = false;
+    turn.signal.addEventListener("abort", () => {
+      interrupted ??= Promise.resolve(onInterrupt(turn.signal.reason as Interruption));
+      interrupted.catch((error: unknown) => this.#fault(error));
+    });
+    const release = async (): Promise<void> => {
+      upload.detach();
+      upload.detach = () => {};
+      this.#linger(upload);
+      turn.release();
+      tellReleased();
+      await interrupted;
+    };
+    try {
+      if (turn.signal.aborted) {
+        await release();
+        return { fault: "locked", why: "a later request took the upload over" };
+      }
+      const fault = await this.#takeOver(upload);
+      if (fault !== undefined) {
+        await release();
+        return fault;
+      }
+      if (upload.record !== undefined) {
+        upload.detach = await this.#kernel.attach(upload.record, {
+          close: async (cause) => {
+            upload.turns.interrupt(cause.kind === "ended" ? "ended" : "taken-over");
+            // Closed before we had begun: there is no connection yet that could go on serving.
+            if (running) await released;
+          },
+        });
+      }
+      if (turn.signal.aborted) {
+        await release();
+        return { fault: "gone", why: "the upload's session is over" };
+      }
+      running = true;
+      return { upload, signal: turn.signal, release };
+    } catch (error) {
+      await release();
+      throw error;
+    }
+  }
+
+  async #takeOver(upload: Upload): Promise<Fault | undefined> {
+    const { record } = upload;
+    if (record === undefined) return undefined;
+    const mine = record.owner?.node === this.#kernel.node && record.state === "established";
+    if (mine && upload.claimed !== undefined && (await upload.claimed.current())) return undefined;
+    try {
+      if (!mine) upload.record = await this.#kernel.resume(record);
+    } catch (error) {
+      if (isHoldfastError(error, "session-ended"))
+        return { fault: "gone", why: "the upload's session is over" };
+      throw error;
+    }
+    await upload.claimed?.release();
+    const claim = await this.#storage.claim(upload.id, upload.record?.owner?.epoch ?? 1);
+    if (claim.state === "claimed") {
+      upload.adopt(claim.writer);
+      return undefined;
+    }
+    upload.adopt(undefined);
+    if (claim.state === "lost")
+      return this.#deactivate(upload.id, upload, `what was stored has been damaged (${claim.why})`);
+    return claim.state === "gone"
+      ? { fault: "gone", why: "the upload has been removed" }
+      : { fault: "absent" };
+  }
+
+  /** §4.1.1 of the draft: state that was lost must never be papered over; the upload is closed for good. */
+  async #deactivate(id: UploadId, known: Upload | undefined, why: string): Promise<Fault> {
+    await this.#storage.remove(id, this.#kernel.clock.now());
+    if (known?.record !== undefined)
+      await this.#kernel.end(known.record, { reason: "crashed", detail: { cause: why } });
+    this.#forget(id);
+    return { fault: "gone", why };
+  }
+
+  async discard(
+    upload: Upload,
+    reason: "bye" | "refused" | "crashed" | "protocol-error",
+    why?: string,
+  ): Promise<void> {
+    await this.#storage.remove(upload.id, this.#kernel.clock.now());
+    await this.#settle(upload, reason, why);
+  }
+
+  /** The file has been handed over: its session is done. */
+  async finish(upload: Upload): Promise<void> {
+    await this.#settle(upload, "finished");
+  }
+
+  async #settle(
+    upload: Upload,
+    reason: "bye" | "refused" | "crashed" | "protocol-error" | "finished",
+    why?: string,
+  ): Promise<void> {
+    const { record } = upload;
+    this.#forget(upload.id);
+    upload.record = undefined;
+    upload.detach();
+    await upload.claimed?.release();
+    if (record !== undefined)
+      await this.#kernel.end(record, { reason, ...(why !== undefined && { detail: { cause: why } }) });
+  }
+
+  /** Hears from the kernel that a session has ended; the upload's bytes follow it, unless they are a finished file. */
+  ended(handle: Handle): void {
+    const id = this.#byHandle.get(handle);
+    const upload = id === undefined ? undefined : this.#known.get(id);
+    if (upload === undefined) return;
+    this.#forget(upload.id);
+    this.#kernel.inBackground(upload.turns.idle().then(() => upload.claimed?.release()));
+  }
+
+  expiresAt(upload: Upload): number | undefined {
+    const { record } = upload;
+    if (record === undefined) return undefined;
+    const until = record.state === "suspended" ? record.suspendUntil : undefined;
+    const at = Math.min(record.idleAt ?? Infinity, record.absoluteAt ?? Infinity, until ?? Infinity);
+    return at === Infinity ? undefined : at;
+  }
+
+  /** Lets every request go, commits what it had, and suspends the sessions, so that another process can go on. */
+  async close(): Promise<void> {
+    for (const upload of this.#known.values()) upload.turns.interrupt("closing");
+    for (const upload of this.#known.values()) await upload.turns.idle();
+    for (const [upload, cancel] of this.#lingering) {
+      cancel();
+      await this.#suspend(upload);
+    }
+    this.#lingering.clear();
+    for (const upload of this.#known.values()) await upload.claimed?.release();
+    this.#known.clear();
+  }
+
+  #remember(upload: Upload): void {
+    this.#known.delete(upload.id);
+    this.#known.set(upload.id, upload);
+    if (upload.record !== undefined) this.#byHandle.set(upload.record.handle, upload.id);
+    for (const [id, one] of this.#known) {
+      if (this.#known.size <= KNOWN_UPLOADS) break;
+      if (one.turns.busy || this.#lingering.has(one)) continue;
+      this.#known.delete(id);
+      if (one.record !== undefined) this.#byHandle.delete(one.record.handle);
+      this.#kernel.inBackground(Promise.resolve(one.claimed?.release()));
+    }
+  }
+
+  #forget(id: UploadId): void {
+    const upload = this.#known.get(id);
+    if (upload !== undefined) this.#unlinger(upload);
+    if (upload?.record !== undefined) this.#byHandle.delete(upload.record.handle);
+    this.#known.delete(id);
+  }
+
+  /** Two requests that follow each other closely are one stay of the peer; only after a pause is the session suspended. */
+  #linger(upload: Upload): void {
+    this.#unlinger(upload);
+    if (upload.record === undefined) return;
+    const cancel = this.#kernel.clock.after(this.#policy.lingerMs, () => {
+      this.#lingering.delete(upload);
+      this.#kernel.inBackground(this.#suspend(upload));
+    });
+    this.#lingering.set(upload, cancel);
+  }
+
+  #unlinger(upload: Upload): void {
+    this.#lingering.get(upload)?.();
+    this.#lingering.delete(upload);
+  }
+
+  async #suspend(upload: Upload): Promise<void> {
+    const { record } = upload;
+    if (
+      upload.turns.busy ||
+      record === undefined ||
+      record.state !== "established" ||
+      record.owner === undefined
+    )
+      return;
+    await upload.claimed?.release();
+    try {
+      upload.record = await this.#kernel.suspend(record, { fence: record.owner });
+    } catch (error) {
+      if (!isHoldfastError(error, "session-fenced") && !isHoldfastError(error, "session-ended")) throw error;
+    }
+  }
+
+  async lacksRoom(bytes: number): Promise<boolean> {
+    if (this.#policy.watermarkBytes === 0) return false;
+    const now = this.#kernel.clock.now();
+    if (this.#free === undefined || now - this.#free.at >= 1_000)
+      this.#free = { at: now, bytes: await this.#storage.free() };
+    return this.#free.bytes !== undefined && this.#free.bytes - bytes < this.#policy.watermarkBytes;
+  }
+
+  /** Counted over the principal's live sessions on every node. */
+  async #overQuota(principal: string | undefined, bytes: number): Promise<string | undefined> {
+    const { openUploads, reservedBytes } = this.#policy;
+    if (principal === undefined || (openUploads === Infinity && reservedBytes === Infinity)) return undefined;
+    const usage = await this.#expiry.usage(principal);
+    if (usage.open + 1 > openUploads) return `${openUploads} unfinished uploads are allowed at a time`;
+    if (usage.reservedBytes + bytes > reservedBytes)
+      return `${reservedBytes} bytes may be reserved by unfinished uploads`;
+    return undefined;
+  }
+}
+
+/** Stands in until the session has told its own. */
+const NO_HANDLE = "0".repeat(20) as UploadInfo["handle"];
+const KNOWN_UPLOADS = 10_000;
