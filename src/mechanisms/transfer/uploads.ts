@@ -218,7 +218,8 @@ export class Uploads {
     const release = async (): Promise<void> => {
       upload.detach();
       upload.detach = () => {};
-      this.#linger(upload);
+      if (this.#known.get(upload.id) === upload) this.#linger(upload);
+      else await upload.claimed?.release();
       turn.release();
       tellReleased();
       await interrupted;
@@ -365,6 +366,8 @@ export class Uploads {
     if (upload !== undefined) this.#unlinger(upload);
     if (upload?.record !== undefined) this.#byHandle.delete(upload.record.handle);
     this.#known.delete(id);
+    if (upload !== undefined && !upload.turns.busy)
+      this.#kernel.inBackground(Promise.resolve(upload.claimed?.release()));
   }
 
   /** Two requests that follow each other closely are one stay of the peer; only after a pause is the session suspended. */

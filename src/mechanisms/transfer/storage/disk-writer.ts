@@ -1,5 +1,5 @@
 import type { Hash } from "node:crypto";
-import { open, unlink } from "node:fs/promises";
+import { open, rm } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { HoldfastError } from "../../../kernel/index.ts";
 import type { Json } from "../../../kernel/index.ts";
@@ -247,7 +247,7 @@ export class DiskWriter implements UploadWriter {
       await this.#syncer.data(log);
       await this.#syncer.directory();
       await this.release();
-      for (const piece of pieces) await unlink(dataPath(this.#root, this.#id, piece.segment));
+      for (const piece of pieces) await rm(dataPath(this.#root, this.#id, piece.segment), { force: true });
       this.#segment = segment;
       this.#logEnd = header.block.length + RECORD_BYTES;
       this.#chain = first.chain;

@@ -1,6 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Hash } from "node:crypto";
-import { mkdir, open, readFile, readdir, stat, statfs, unlink } from "node:fs/promises";
+import { mkdir, open, readFile, readdir, rm, stat, statfs, unlink } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { join } from "node:path";
 import { HoldfastError } from "../../../kernel/index.ts";
@@ -363,7 +363,7 @@ class DiskStorage implements TransferStorage {
       const id = name.slice(0, name.indexOf("."));
       const at = gone.get(id);
       if (at === undefined || at >= limits.before || name.endsWith(".gone")) continue;
-      await unlink(join(this.#root, name));
+      await rm(join(this.#root, name), { force: true });
       freed.add(id);
     }
     let forgotten = 0;
@@ -371,7 +371,7 @@ class DiskStorage implements TransferStorage {
       if (at >= limits.forget) continue;
       // The bytes are gone for good before the note that says so is.
       await this.#syncer.directory();
-      await unlink(join(this.#root, `${id}.gone`));
+      await rm(join(this.#root, `${id}.gone`), { force: true });
       forgotten += 1;
     }
     return { freed: freed.size, forgotten };
