@@ -38,6 +38,11 @@ export interface TransferPolicy {
   readonly commitMs: number;
   /** A request whose content does not move for this long is ended; what had arrived is kept. */
   readonly idleProgressMs: number;
+  /**
+   * A tus HEAD does not stop a request whose content moved within this; it tells what is durable by then. Any other
+   * request, and every one of the other protocol, ends the one before it at once.
+   */
+  readonly movingMs: number;
   /** Bytes a second that a request's content has to come at, measured over `idleProgressMs`; 0: no minimum. */
   readonly minBytesPerSecond: number;
   /** Per principal. */
@@ -70,6 +75,7 @@ export const DEFAULT_TRANSFER_POLICY: TransferPolicy = {
   commitBytes: 8 * 1024 ** 2,
   commitMs: 1_000,
   idleProgressMs: 60_000,
+  movingMs: 250,
   minBytesPerSecond: 0,
   openUploads: 1_000,
   reservedBytes: Infinity,

@@ -37,10 +37,14 @@ export function createTransfers(options: TransfersOptions): Transfers {
     options.onWarning ??
     ((warning: string) => process.emitWarning(warning, { code: "HOLDFAST_REQUEST_TIMEOUT" }));
   let cancelSweep = (): void => {};
+  let sweeping: Promise<void> = Promise.resolve();
+  let closed = false;
   const scheduleSweep = (): void => {
     cancelSweep = clock.after(SWEEP_MS, () => {
-      const pass = service.sweep().catch((error: unknown) => service.fault(error));
-      options.kernel.inBackground(pass.finally(scheduleSweep));
+      const pass = service.sweep().then(() => undefined, (error: unknown) => service.fault(error));
+      sweeping = pass.then(() => {
+        if (!closed) scheduleSweep();
+      });
     });
   };
   scheduleSweep();
@@ -85,7 +89,9 @@ export function createTransfers(options: TransfersOptions): Transfers {
       ),
     sweep: () => service.sweep(),
     close: async () => {
+      closed = true;
       cancelSweep();
+      await sweeping;
       await service.close();
     },
   };

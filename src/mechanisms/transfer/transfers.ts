@@ -1,3 +1,4 @@
+import { Background } from "./background.ts";
 import type { Exchange } from "./exchange.ts";
 import type { Engine } from "./engine.ts";
 import { ietfEngine, tusEngine } from "./engine.ts";
@@ -45,6 +46,7 @@ export class TransferService {
   readonly options: TransfersOptions;
   readonly policy: TransferPolicy;
   readonly storage: TransferStorage;
+  readonly #background = new Background((error) => this.fault(error));
   readonly #uploads: Uploads;
   readonly #expiry: Expiry;
   readonly #finisher: Finisher;
@@ -62,7 +64,7 @@ export class TransferService {
       storage: options.store,
       policy: this.policy,
       expiry: this.#expiry,
-      fault: (error) => this.fault(error),
+      background: this.#background,
     });
     this.#finisher = new Finisher(options.store, this.#uploads, options.onFinish);
     this.#limits = {
@@ -196,6 +198,7 @@ export class TransferService {
     success: (extra: FinishReply | undefined) => Reply,
   ): Promise<Answer> {
     let killed = false;
+    upload.lastArrivalAt = this.options.kernel.clock.now();
     const hold = await this.#uploads.hold(upload, () => {
       killed = true;
       exchange.body.stop();
@@ -333,7 +336,7 @@ export class TransferService {
   ): Promise<Answer> {
     // A monitor that looks does not stop an upload that is moving; a peer that comes back to one that is not, does.
     const now = this.options.kernel.clock.now();
-    const moving = upload.turns.busy && now - upload.lastArrivalAt < MOVING_MS;
+    const moving = upload.turns.busy && now - upload.lastArrivalAt < this.policy.movingMs;
     const handedOver = upload.checkpoint.complete && upload.record === undefined;
     if (handedOver || (moving && engine.protocol === "tus"))
       return answer(engine.inspected(this.#status(upload)));
@@ -431,6 +434,7 @@ export class TransferService {
   async close(): Promise<void> {
     this.#stopListening();
     await this.#uploads.close();
+    await this.#background.settled();
   }
 
   // ── parts ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -440,7 +444,7 @@ export class TransferService {
     if (entry.detail?.["reason"] === "finished") return;
     const { handle } = entry;
     this.#uploads.ended(handle);
-    this.options.kernel.inBackground(this.#expiry.follow(handle));
+    this.#background.run(this.#expiry.follow(handle));
   }
 
   async #parts(
@@ -611,7 +615,6 @@ function pathOf(url: string): string {
   }
 }
 
-const MOVING_MS = 250;
 const CORS_REQUEST_FIELDS =
   "Authorization, Content-Type, Content-Digest, Content-Disposition, Repr-Digest, Want-Repr-Digest, Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Checksum, Upload-Complete, Upload-Incomplete, Upload-Draft-Interop-Version, X-HTTP-Method-Override, X-Requested-With";
 const CORS_RESPONSE_FIELDS =

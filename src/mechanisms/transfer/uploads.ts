@@ -1,5 +1,6 @@
 import { HoldfastError, isHoldfastError } from "../../kernel/index.ts";
 import type { Handle, Kernel, Peer } from "../../kernel/index.ts";
+import type { Background } from "./background.ts";
 import type { Expiry } from "./expiry.ts";
 import type { TransferPolicy, Verdict } from "./policy.ts";
 import { ENDED_SENTENCES } from "./policy.ts";
@@ -28,10 +29,11 @@ export class Uploads {
   readonly #storage: TransferStorage;
   readonly #policy: TransferPolicy;
   readonly #expiry: Expiry;
-  readonly #fault: (error: unknown) => void;
+  readonly #background: Background;
   /** By id, the least recently used first. Leaving it costs an upload a new segment when it goes on, nothing else. */
   readonly #known = new Map<UploadId, Upload>();
   readonly #byHandle = new Map<Handle, UploadId>();
+  readonly #finding = new Map<UploadId, Promise<Upload | Fault>>();
   readonly #lingering = new Map<Upload, () => void>();
   #free: { readonly at: number; readonly bytes: number | undefined } | undefined;
 
@@ -40,13 +42,13 @@ export class Uploads {
     storage: TransferStorage;
     policy: TransferPolicy;
     expiry: Expiry;
-    fault: (error: unknown) => void;
+    background: Background;
   }) {
     this.#kernel = parts.kernel;
     this.#storage = parts.storage;
     this.#policy = parts.policy;
     this.#expiry = parts.expiry;
-    this.#fault = parts.fault;
+    this.#background = parts.background;
   }
 
   async create(
@@ -120,6 +122,13 @@ export class Uploads {
     if (id === undefined) return { fault: "absent" };
     const known = this.#known.get(id);
     if (known !== undefined && known.turns.busy) return known;
+    // Requests that look for it at the same moment have to find the same one, or each would have turns of its own.
+    const looking = this.#finding.get(id) ?? this.#look(id, known).finally(() => this.#finding.delete(id));
+    this.#finding.set(id, looking);
+    return looking;
+  }
+
+  async #look(id: UploadId, known: Upload | undefined): Promise<Upload | Fault> {
     if (known?.claimed !== undefined && (await known.claimed.current())) {
       return this.#standing(id, known.info, known.checkpoint, known);
     }
@@ -213,7 +222,7 @@ export class Uploads {
     let running = false;
     turn.signal.addEventListener("abort", () => {
       interrupted ??= Promise.resolve(onInterrupt(turn.signal.reason as Interruption));
-      interrupted.catch((error: unknown) => this.#fault(error));
+      this.#background.run(interrupted);
     });
     const release = async (): Promise<void> => {
       upload.detach();
@@ -227,7 +236,7 @@ export class Uploads {
     try {
       if (turn.signal.aborted) {
         await release();
-        return { fault: "locked", why: "a later request took the upload over" };
+        return SUPERSEDED;
       }
       const fault = await this.#takeOver(upload);
       if (fault !== undefined) {
@@ -245,7 +254,7 @@ export class Uploads {
       }
       if (turn.signal.aborted) {
         await release();
-        return { fault: "gone", why: "the upload's session is over" };
+        return turn.signal.reason === "ended" ? { fault: "gone", why: "the upload's session is over" } : SUPERSEDED;
       }
       running = true;
       return { upload, signal: turn.signal, release };
@@ -324,7 +333,7 @@ export class Uploads {
     const upload = id === undefined ? undefined : this.#known.get(id);
     if (upload === undefined) return;
     this.#forget(upload.id);
-    this.#kernel.inBackground(upload.turns.idle().then(() => upload.claimed?.release()));
+    this.#background.run(upload.turns.idle().then(() => upload.claimed?.release()));
   }
 
   expiresAt(upload: Upload): number | undefined {
@@ -357,7 +366,7 @@ export class Uploads {
       if (one.turns.busy || this.#lingering.has(one)) continue;
       this.#known.delete(id);
       if (one.record !== undefined) this.#byHandle.delete(one.record.handle);
-      this.#kernel.inBackground(Promise.resolve(one.claimed?.release()));
+      this.#background.run(one.claimed?.release());
     }
   }
 
@@ -367,7 +376,7 @@ export class Uploads {
     if (upload?.record !== undefined) this.#byHandle.delete(upload.record.handle);
     this.#known.delete(id);
     if (upload !== undefined && !upload.turns.busy)
-      this.#kernel.inBackground(Promise.resolve(upload.claimed?.release()));
+      this.#background.run(upload.claimed?.release());
   }
 
   /** Two requests that follow each other closely are one stay of the peer; only after a pause is the session suspended. */
@@ -376,7 +385,7 @@ export class Uploads {
     if (upload.record === undefined) return;
     const cancel = this.#kernel.clock.after(this.#policy.lingerMs, () => {
       this.#lingering.delete(upload);
-      this.#kernel.inBackground(this.#suspend(upload));
+      this.#background.run(this.#suspend(upload));
     });
     this.#lingering.set(upload, cancel);
   }
@@ -425,4 +434,5 @@ export class Uploads {
 
 /** Stands in until the session has told its own. */
 const NO_HANDLE = "0".repeat(20) as UploadInfo["handle"];
+const SUPERSEDED: Fault = { fault: "locked", why: "a later request took the upload over" };
 const KNOWN_UPLOADS = 10_000;

@@ -14,7 +14,7 @@ import type { Served } from "./served.ts";
 /** The same three requests wherever the handler is mounted: create, append, fetch. */
 const MOUNTS: readonly {
   readonly name: string;
-  start(served: Served): Promise<{ port: number; stop(): Promise<void> }>;
+  start(served: Served): Promise<{ port: number; readonly stop: () => Promise<void> }>;
 }[] = [
   {
     name: "node:http",
@@ -127,7 +127,7 @@ describe("mounted in other servers", () => {
   });
 });
 
-async function listening(server: Server): Promise<{ port: number; stop(): Promise<void> }> {
+async function listening(server: Server): Promise<{ port: number; readonly stop: () => Promise<void> }> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return { port: (server.address() as AddressInfo).port, stop: () => closed(server) };
 }

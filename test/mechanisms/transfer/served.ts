@@ -4,6 +4,7 @@ import type { IncomingHttpHeaders, Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { after } from "node:test";
 import { createKernel } from "../../../src/kernel/index.ts";
 import type { Kernel } from "../../../src/kernel/index.ts";
 import {
@@ -29,6 +30,12 @@ export interface Served {
   stop(options?: { keep?: boolean }): Promise<void>;
 }
 
+/** A test that fails leaves its server behind; the process has to end all the same. */
+const running = new Set<Served>();
+after(async () => {
+  for (const served of running) await served.stop();
+});
+
 export type ServeOptions = Omit<Partial<TransfersOptions>, "store"> & { readonly directory?: string };
 
 export async function serve(options: ServeOptions = {}): Promise<Served> {
@@ -48,7 +55,7 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   const { port } = server.address() as AddressInfo;
   const origin = `http://127.0.0.1:${port}`;
-  return {
+  const served: Served = {
     url: `${origin}${options.policy?.path ?? "/files"}`,
     origin,
     port,
@@ -59,6 +66,7 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
     server,
     faults,
     stop: async ({ keep = false } = {}) => {
+      running.delete(served);
       await transfers.close();
       server.closeAllConnections();
       await new Promise((resolve) => server.close(resolve));
@@ -67,6 +75,8 @@ export async function serve(options: ServeOptions = {}): Promise<Served> {
       if (!keep) await rm(directory, { recursive: true, force: true });
     },
   };
+  running.add(served);
+  return served;
 }
 
 export interface Got {

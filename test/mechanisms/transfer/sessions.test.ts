@@ -229,7 +229,7 @@ describe("one writer at a time, the newest", () => {
   });
 
   it("looking at an upload that is moving does not stop it", async () => {
-    const served = await serve({ policy: { commitBytes: 1_000 } });
+    const served = await serve({ policy: { commitBytes: 1_000, movingMs: 60_000 } });
     const url = await createUpload(served, 200_000);
     const moving = await hang(url, chunk(0), Buffer.alloc(20_000));
     for (let turn = 0; turn < 8; turn += 1) {
@@ -451,8 +451,11 @@ describe("a client that is slow", () => {
     const url = await createUpload(served, 1_000_000);
     const slow = await hang(url, chunk(0), Buffer.from("a"));
     const drip = setInterval(() => slow.outgoing.write("b"), 10);
-    assert.equal(await slow.status, 408);
-    clearInterval(drip);
+    try {
+      assert.equal(await slow.status, 408);
+    } finally {
+      clearInterval(drip);
+    }
     await served.stop();
   });
 });

@@ -1,5 +1,6 @@
 import { open } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
+import { HoldfastError } from "../../../kernel/index.ts";
 
 /**
  * Group commit. Many uploads ask for their bytes to be made durable at once; the file system's journal does that in
@@ -16,6 +17,7 @@ export class Syncer {
     next: Promise<void> | undefined;
   };
   #handle: Promise<FileHandle> | undefined;
+  #closed = false;
 
   constructor(directory: string, width = 3) {
     this.#width = width;
@@ -56,6 +58,7 @@ export class Syncer {
   }
 
   async #syncDirectory(): Promise<void> {
+    if (this.#closed) throw new HoldfastError("store-closed", "The storage has been closed.");
     this.#handle ??= open(this.#directory.path, "r").catch((error: unknown) => {
       this.#handle = undefined;
       throw error;
@@ -65,6 +68,7 @@ export class Syncer {
 
   async close(): Promise<void> {
     const handle = this.#handle;
+    this.#closed = true;
     this.#handle = undefined;
     await (await handle?.catch(() => undefined))?.close();
   }
