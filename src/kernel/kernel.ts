@@ -1,17 +1,21 @@
 import type { Barrier } from "./barrier.ts";
 import { Carriage } from "./carriage.ts";
+import { advanced } from "./checkpoint.ts";
 import type { Clock } from "./clock.ts";
 import { systemClock } from "./clock.ts";
 import { Core } from "./core.ts";
 import { confirmed, offered, rotated, superseded } from "./credentials.ts";
-import { HoldfastError } from "./errors.ts";
+import type { EndHooks } from "./endings.ts";
+import { Endings } from "./endings.ts";
+import { HoldfastError, isHoldfastError } from "./errors.ts";
 import type { EstablishRequest } from "./establish.ts";
 import { establish } from "./establish.ts";
 import { Feed } from "./feed.ts";
 import { Gate } from "./gate.ts";
 import type { JournalDraft, JournalEntry } from "./journal.ts";
-import { expiryOf, judgeStanding } from "./judge.ts";
+import { judgeStanding } from "./judge.ts";
 import type { EndReason, SessionEvent } from "./lifecycle.ts";
+import { matching } from "./listing.ts";
 import type { LiveTransport } from "./live.ts";
 import { NodeLeases } from "./nodes.ts";
 import type { KernelPolicy } from "./policy.ts";
@@ -26,23 +30,23 @@ import type {
   Presentation,
   WriteOptions,
 } from "./requests.ts";
-import type { LockRequest, Preview, Revocation, RevokeOptions } from "./revoke.ts";
+import type { Revocation } from "./receipts.ts";
+import type { LockRequest, Preview, RevokeOptions } from "./revoke.ts";
 import { Revoker } from "./revoke.ts";
+import { Rounds } from "./rounds.ts";
 import type { Handle } from "./secret.ts";
 import { mintHandle } from "./secret.ts";
 import type { Selector } from "./selector.ts";
+import { assertSelective } from "./selector.ts";
 import type { MaybePromise, SessionStore } from "./store.ts";
 import { sweepOnce } from "./sweep.ts";
-import { activity, patched, Writes } from "./writes.ts";
+import { activity, Writes } from "./writes.ts";
 
 export function createKernel(options: KernelOptions): Kernel {
   return new Kernel(options);
 }
 
-/**
- * What a session is. Mechanisms establish, look up, change and end sessions here and nowhere else; every write is
- * conditional on the version it was computed from and is replayed when another came first.
- */
+/** What a session is. Mechanisms establish, look up, change and end sessions here and nowhere else. */
 export class Kernel {
   readonly store: SessionStore;
   readonly clock: Clock;
@@ -56,11 +60,11 @@ export class Kernel {
   readonly #carriage: Carriage;
   readonly #leases: NodeLeases;
   readonly #revoker: Revoker;
+  readonly #endings: Endings;
+  readonly #rounds: Rounds;
   readonly #listeners = new Set<(entry: JournalEntry) => void>();
-  readonly #touching = new Set<Handle>();
   #started: Promise<void> | undefined;
   #closed = false;
-  #cancelSweep: () => void = () => {};
 
   constructor(options: KernelOptions) {
     this.store = options.store;
@@ -68,7 +72,8 @@ export class Kernel {
     this.node = options.node ?? `node-${mintHandle(0).slice(2, 10)}`;
     this.policy = { ...defaultPolicy, ...options.policy };
     const core = new Core(this, options.onFault ?? (() => {}));
-    const carriage = new Carriage(core, () => this.#feed);
+    const end: Endings["end"] = (target, note, hooks) => this.end(target, note, hooks);
+    const carriage = new Carriage(core, () => this.#feed, end);
     this.#feed = new Feed(this.store, this.clock, {
       entry: (entry) => {
         carriage.heard(entry);
@@ -81,16 +86,21 @@ export class Kernel {
       fault: (error) => core.fault(error),
     });
     this.#core = core;
+    this.#rounds = new Rounds(core);
     this.#carriage = carriage;
     this.#writes = new Writes(core, this.#feed);
+    this.#endings = new Endings(core, this.#writes, carriage);
     this.#gate = new Gate({
       core,
       feed: this.#feed,
       start: () => this.start(),
-      end: (root, note) => this.end(root, note),
+      end,
     });
-    this.#leases = new NodeLeases(this, options.about ?? {});
     this.#revoker = new Revoker(this);
+    this.#leases = new NodeLeases(this, options.about ?? {}, {
+      dispossessed: () => carriage.dispossessed(),
+      died: () => this.#revoker.reapply(),
+    });
   }
 
   // ── life of the kernel ──────────────────────────────────────────────────────────────────────────────────────
@@ -113,7 +123,7 @@ export class Kernel {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#cancelSweep();
+    this.#rounds.stop();
     await this.#started?.catch(() => {});
     await this.#core.settled();
     if (this.#started !== undefined)
@@ -131,6 +141,11 @@ export class Kernel {
     return this.#carriage.size;
   }
 
+  /** How often this node refused a session or a secret since it was made, by reason. */
+  get refusals(): Readonly<Record<string, number>> {
+    return this.#core.refusals;
+  }
+
   /** Hears every journal entry as it becomes visible to this node. Returns how to stop. */
   onEntry(listener: (entry: JournalEntry) => void): () => void {
     this.#listeners.add(listener);
@@ -144,8 +159,13 @@ export class Kernel {
    * @throws HoldfastError `locked`, `limit-reached`, `establish-refused` (revoked meanwhile, or the parent has ended),
    * `invalid-argument`, `store-unavailable`.
    */
-  establish(request: EstablishRequest): Promise<Established> {
-    return establish(this, request);
+  async establish(request: EstablishRequest): Promise<Established> {
+    try {
+      return await establish(this, request);
+    } catch (error) {
+      if (isHoldfastError(error) && REFUSALS.has(error.code)) this.#core.tally(error.code);
+      throw error;
+    }
   }
 
   /**
@@ -169,6 +189,15 @@ export class Kernel {
     return judgeStanding(found, this.clock.now(), await this.barriers()) === undefined
       ? found.record
       : undefined;
+  }
+
+  /** Every live session that `selector` means, in the order of handles. */
+  async *sessions(selector: Selector): AsyncIterable<SessionRecord> {
+    assertSelective(selector);
+    const barriers = await this.barriers();
+    for await (const found of matching(this.store, selector)) {
+      if (judgeStanding(found, this.clock.now(), barriers) === undefined) yield found.record;
+    }
   }
 
   // ── maintain ────────────────────────────────────────────────────────────────────────────────────────────────
@@ -199,19 +228,7 @@ export class Kernel {
 
   /** Moves the idle deadline, at most once per window; the common case returns at once and writes nothing. */
   touch(record: SessionRecord): void {
-    const now = this.clock.now();
-    if (now - record.touchedAt < this.touchWindowMs(record) || this.#touching.has(record.handle)) return;
-    this.#touching.add(record.handle);
-    const next = patched(record, activity(record, now));
-    // A conflict means that somebody wrote just now, which moved the deadline as well.
-    this.inBackground(
-      this.store.update(record, next, []).finally(() => this.#touching.delete(record.handle)),
-    );
-  }
-
-  touchWindowMs(record: SessionRecord): number {
-    const idleMs = record.idleMs ?? Infinity;
-    return Math.min(Math.max(this.policy.touchMs, idleMs === Infinity ? 0 : idleMs / 20), idleMs / 4);
+    this.#writes.touch(record);
   }
 
   /** A new secret by plain rotation; the old one stays good for `graceMs`. */
@@ -265,18 +282,8 @@ export class Kernel {
     options: WriteOptions = {},
   ): Promise<SessionRecord> {
     return this.#writes.write(record, "checkpoint", options, (current, now) => {
-      const reached = current.checkpoint?.position ?? 0;
-      if (point.position < reached) {
-        throw new HoldfastError(
-          "checkpoint-backwards",
-          `The checkpoint stands at ${reached} and cannot go back to ${point.position}.`,
-          {
-            detail: { handle: current.handle, position: point.position },
-          },
-        );
-      }
-      if (point.position === current.checkpoint?.position && point.note === undefined) return undefined;
-      return { checkpoint: { ...point, at: now }, ...activity(current, now) };
+      const checkpoint = advanced(current, point, now);
+      return checkpoint === undefined ? undefined : { checkpoint, ...activity(current, now) };
     });
   }
 
@@ -313,35 +320,20 @@ export class Kernel {
    * Ends a session and everything opened under it, and closes what this node carries of them. Resolves with the ended
    * record, or `undefined` when there was nothing left to end.
    */
-  async end(target: SessionRecord | Handle, options: EndOptions): Promise<SessionRecord | undefined> {
-    const start =
-      typeof target === "string" ? (await this.store.get(target, { fresh: true }))?.record : target;
-    if (start === undefined) return undefined;
-    const ended = await this.#writes.endOne(start, options);
-    const children = this.#endChildren(start.handle, options);
-    await Promise.all([
-      children,
-      ended === undefined ? undefined : this.#carriage.closeAll(ended.handle, ended),
-    ]);
-    return ended;
+  end(
+    target: SessionRecord | Handle,
+    options: EndOptions,
+    hooks?: EndHooks,
+  ): Promise<SessionRecord | undefined> {
+    return this.#endings.end(target, options, hooks);
   }
 
   /** Ends a session for a limit of its own, unless it was used or ended meanwhile. */
-  async expire(record: SessionRecord, reason: EndReason): Promise<SessionRecord | undefined> {
-    const ended = await this.#writes.endOne(
-      record,
-      { reason, by: "holdfast" },
-      (current) => expiryOf(current, this.clock.now()) === reason,
-    );
-    if (ended === undefined) return undefined;
-    await Promise.all([
-      this.#endChildren(record.handle, { reason, by: "holdfast" }),
-      this.#carriage.closeAll(record.handle, ended),
-    ]);
-    return ended;
+  expire(record: SessionRecord, reason: EndReason): Promise<SessionRecord | undefined> {
+    return this.#endings.expire(record, reason);
   }
 
-  /** How many sessions `selector` means now, by mechanism, with the first few. */
+  /** How many sessions a revocation of `selector` would end now, by mechanism, with the first few. */
   preview(selector: Selector): Promise<Preview> {
     return this.#revoker.preview(selector);
   }
@@ -352,6 +344,11 @@ export class Kernel {
    */
   revoke(selector: Selector, options: RevokeOptions): Promise<Revocation> {
     return this.#revoker.revoke(selector, options);
+  }
+
+  /** Hears of every revocation and lock that this node carries out, before it ends its first session. */
+  onRevocation(listener: (revocation: Revocation) => void): () => void {
+    return this.#revoker.watch(listener);
   }
 
   /** Refuses new sessions that match and ends the live ones, until lifted or past `until`. */
@@ -372,8 +369,7 @@ export class Kernel {
 
   /** A line in a session's timeline that goes with no change of it: a limit hit, a peer's mistake, a probe refused. */
   note(record: SessionRecord, detail: { readonly [key: string]: Json }): Promise<void> {
-    const entry: JournalDraft = { ...this.entry(record, "update", { detail }), event: "note" };
-    return this.store.append([entry]);
+    return this.store.append([{ ...this.entry(record, "update", { detail }), event: "note" }]);
   }
 
   barriers(): Promise<readonly Barrier[]> {
@@ -387,6 +383,10 @@ export class Kernel {
   /** One pass over what is due; returns how many sessions it ended or forgot. */
   sweep(): Promise<number> {
     return sweepOnce(this);
+  }
+
+  fault(error: unknown): void {
+    this.#core.fault(error);
   }
 
   inBackground(work: Promise<unknown>): void {
@@ -406,23 +406,11 @@ export class Kernel {
   async #begin(): Promise<void> {
     await this.#leases.take();
     await this.#feed.start();
-    this.#scheduleSweep();
-  }
-
-  #scheduleSweep(): void {
-    this.#cancelSweep = this.clock.after(this.policy.sweepMs, () => {
-      if (this.#closed) return;
-      const pass = Promise.all([sweepOnce(this), this.#leases.sweep()]).finally(() => {
-        if (!this.#closed) this.#scheduleSweep();
-      });
-      this.inBackground(pass);
-    });
-  }
-
-  async #endChildren(parent: Handle, options: EndOptions): Promise<void> {
-    const detail = { ...options.detail, parent };
-    for await (const children of this.#writes.childrenOf(parent)) {
-      await Promise.all(children.map((child) => this.end(child, { ...options, detail })));
-    }
+    const { sweepMs, leaseMs } = this.policy;
+    this.#rounds.every(sweepMs, () => sweepOnce(this));
+    this.#rounds.every(Math.min(sweepMs, leaseMs / 5), () => this.#leases.renew());
+    this.#rounds.every(sweepMs, () => this.#leases.inheritLapsed());
   }
 }
+
+const REFUSALS: ReadonlySet<string> = new Set(["locked", "limit-reached", "establish-refused"]);

@@ -13,6 +13,7 @@ import { credentialKey, mintSecret, shardOfHandle } from "./secret.ts";
 export class Writes {
   readonly #core: Core;
   readonly #feed: Feed;
+  readonly #touching = new Set<Handle>();
 
   constructor(core: Core, feed: Feed) {
     this.#core = core;
@@ -59,6 +60,23 @@ export class Writes {
     );
   }
 
+  touch(record: SessionRecord): void {
+    const now = this.#core.clock.now();
+    if (now - record.touchedAt < this.#touchWindowMs(record) || this.#touching.has(record.handle)) return;
+    this.#touching.add(record.handle);
+    const next = patched(record, activity(record, now));
+    // A conflict means that somebody wrote just now, which moved the deadline as well.
+    const writing = this.#core.store.update(record, next, []);
+    this.#core.inBackground(writing.finally(() => this.#touching.delete(record.handle)));
+  }
+
+  /** However long the window, a session in use is written several times within its idle limit. */
+  #touchWindowMs(record: SessionRecord): number {
+    const { touchMs } = this.#core.policy;
+    if (record.idleMs === undefined) return touchMs;
+    return Math.min(Math.max(touchMs, record.idleMs / 20), record.idleMs / 4);
+  }
+
   renew(
     record: SessionRecord,
     event: SessionEvent,
@@ -78,7 +96,7 @@ export class Writes {
     start: SessionRecord,
     options: EndOptions,
     still: (record: SessionRecord) => boolean = () => true,
-  ): Promise<SessionRecord | undefined> {
+  ): Promise<Ended | undefined> {
     let record = start;
     for (let attempt = 0; attempt < this.#core.policy.replays; attempt++) {
       if (record.state === "ended" || !still(record)) return undefined;
@@ -91,10 +109,12 @@ export class Writes {
         purgeAt: now + this.#core.policy.retainEndedMs,
       };
       const next = patched(record, { state: move(record.state, "end"), ended, suspendUntil: undefined });
+      // A suspended session has an owner, but no connection that could be closed.
+      const carriedBy = record.state === "suspended" ? undefined : record.owner?.node;
       const detail = {
         reason: options.reason,
         ...(options.revocation !== undefined && { revocation: options.revocation }),
-        ...(record.owner !== undefined && record.state !== "suspended" && { carriedBy: record.owner.node }),
+        ...(carriedBy !== undefined && { carriedBy }),
         ...options.detail,
       };
       const draft = this.#core.entry(next, "end", {
@@ -103,7 +123,7 @@ export class Writes {
         ...(options.by !== undefined && { by: options.by }),
       });
       const outcome = await this.#core.store.update(record, next, [draft]);
-      if (outcome === "updated") return next;
+      if (outcome === "updated") return { record: next, ...(carriedBy !== undefined && { carriedBy }) };
       const found =
         outcome === "conflict" ? await this.#core.store.get(record.handle, { fresh: true }) : undefined;
       if (found === undefined) return undefined;
@@ -131,6 +151,13 @@ export class Writes {
       after = page.next;
     } while (after !== undefined);
   }
+}
+
+/** A session that was ended just now. */
+export interface Ended {
+  readonly record: SessionRecord;
+  /** The node that had a connection of it to close. */
+  readonly carriedBy?: string;
 }
 
 /** Members to change; `undefined` takes one away. */
