@@ -3,7 +3,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { openDiskStorage } from "../../src/mechanisms/transfer/storage/disk.ts";
-import { storageCases } from "../../src/testing/storage/index.ts";
+import { storageCases } from "../../src/mechanisms/transfer/storage/conformance.ts";
 
 describe("transfer storage on disk", () => {
   for (const one of storageCases) {

@@ -10,15 +10,7 @@ import {
   marksIetf,
   parseIetf,
 } from "./protocol/ietf.ts";
-import type {
-  CreateCommand,
-  Fault,
-  Limits,
-  Parsed,
-  Reply,
-  RequestHead,
-  UploadStatus,
-} from "./protocol/messages.ts";
+import type { Fault, Limits, Parsed, Reply, RequestHead, UploadStatus } from "./protocol/messages.ts";
 import type { MetadataLimits } from "./protocol/metadata.ts";
 import {
   parseTus,
@@ -43,7 +35,7 @@ export interface Engine {
     onUpload: boolean,
     limits: Limits & { readonly metadata: MetadataLimits },
   ): Parsed;
-  created(status: UploadStatus, location: string, command: CreateCommand): Reply;
+  created(status: UploadStatus, location: string): Reply;
   appended(status: UploadStatus, location: string): Reply;
   inspected(status: UploadStatus): Reply;
   terminated(): Reply;
@@ -62,12 +54,12 @@ export const tusEngine: Engine = {
     if ("fault" in parsed) return parsed;
     return (parsed.command.act === "create") === onUpload ? { fault: "method" } : parsed;
   },
-  created: (status, location, command) => tusCreated(status, location, command.withContent),
+  created: tusCreated,
   appended: tusAppended,
   inspected: tusInspected,
   terminated: tusTerminated,
   refused: tusRefused,
-  resumable: (location, status) => tusCreated(status, location, false),
+  resumable: (location, status) => tusCreated(status, location),
   progress: (offset) => ({ status: 104, headers: { "Upload-Offset": String(offset) } }),
 };
 

@@ -62,25 +62,4 @@ export class Expiry {
     // No trace of the session. One kept in memory may have been lost with its process: then the bytes' own age decides.
     return now - touchedAt >= this.#policy.expiresMs || now >= (expiresAt ?? Infinity);
   }
-
-  /** What a principal's unfinished uploads take, over all nodes. */
-  async usage(principal: string): Promise<{ readonly open: number; readonly reservedBytes: number }> {
-    let open = 0;
-    let reservedBytes = 0;
-    let after: Handle | undefined;
-    do {
-      const page = await this.#kernel.store.list({
-        term: `p:${principal}`,
-        limit: 1_000,
-        ...(after !== undefined && { after }),
-      });
-      for (const { record } of page.found) {
-        if (record.mechanism !== "transfer") continue;
-        open += 1;
-        reservedBytes += record.checkpoint?.total ?? record.checkpoint?.position ?? 0;
-      }
-      after = page.next;
-    } while (after !== undefined);
-    return { open, reservedBytes };
-  }
 }

@@ -41,7 +41,10 @@ export function createTransfers(options: TransfersOptions): Transfers {
   let closed = false;
   const scheduleSweep = (): void => {
     cancelSweep = clock.after(SWEEP_MS, () => {
-      const pass = service.sweep().then(() => undefined, (error: unknown) => service.fault(error));
+      const pass = service.sweep().then(
+        () => undefined,
+        (error: unknown) => service.fault(error),
+      );
       sweeping = pass.then(() => {
         if (!closed) scheduleSweep();
       });

@@ -1,13 +1,15 @@
+import type { JournalEntry } from "../../kernel/index.ts";
+import { Access, aboutCreation, aboutUpload, methodOf, pathOf } from "./access.ts";
 import { Background } from "./background.ts";
-import type { Exchange } from "./exchange.ts";
 import type { Engine } from "./engine.ts";
 import { ietfEngine, tusEngine } from "./engine.ts";
+import type { Exchange } from "./exchange.ts";
 import { Expiry } from "./expiry.ts";
+import { faultOf } from "./faults.ts";
 import { Finisher } from "./finisher.ts";
 import { DEFAULT_TRANSFER_POLICY } from "./policy.ts";
-import type { AuthorizeRequest, FinishReply, TransferPolicy, TransfersOptions, Verdict } from "./policy.ts";
-import { isHoldfastError } from "../../kernel/index.ts";
-import type { JournalEntry } from "../../kernel/index.ts";
+import type { FinishReply, TransferPolicy, TransfersOptions, Verdict } from "./policy.ts";
+import { serializeDigest } from "./protocol/digest-fields.ts";
 import { planDownload } from "./protocol/download-plan.ts";
 import type { DownloadPlan } from "./protocol/download-plan.ts";
 import { ietfOptions } from "./protocol/ietf.ts";
@@ -22,13 +24,12 @@ import type {
   UploadStatus,
 } from "./protocol/messages.ts";
 import { tusOptions } from "./protocol/tus.ts";
-import { receive } from "./receive.ts";
-import { storageFaultReason } from "./storage/fault.ts";
+import { Room } from "./room.ts";
 import type { TransferStorage, UploadId } from "./storage/storage.ts";
 import type { Upload } from "./upload.ts";
 import { Uploads } from "./uploads.ts";
 import type { Hold } from "./uploads.ts";
-import { serializeDigest } from "./protocol/digest-fields.ts";
+import { Writing } from "./writing.ts";
 
 /** What a server adapter has to send. `undefined` where the connection was broken off. */
 export type Answer =
@@ -50,6 +51,8 @@ export class TransferService {
   readonly #uploads: Uploads;
   readonly #expiry: Expiry;
   readonly #finisher: Finisher;
+  readonly #access: Access;
+  readonly #writing: Writing;
   readonly #stopListening: () => void;
   readonly #limits: Limits & { readonly metadata: { readonly bytes: number; readonly keys: number } };
 
@@ -58,15 +61,25 @@ export class TransferService {
     this.policy = { ...DEFAULT_TRANSFER_POLICY, ...options.policy };
     this.storage = options.store;
     const { kernel } = options;
+    const room = new Room(kernel, options.store, this.policy);
+    this.#access = new Access(options.authorize, this.policy);
     this.#expiry = new Expiry(kernel, options.store, this.policy);
     this.#uploads = new Uploads({
       kernel,
       storage: options.store,
       policy: this.policy,
-      expiry: this.#expiry,
+      room,
       background: this.#background,
     });
     this.#finisher = new Finisher(options.store, this.#uploads, options.onFinish);
+    this.#writing = new Writing({
+      uploads: this.#uploads,
+      room,
+      access: this.#access,
+      finisher: this.#finisher,
+      policy: this.policy,
+      clock: kernel.clock,
+    });
     this.#limits = {
       maxBytes: this.policy.maxBytes,
       ...(this.policy.maxAppendBytes !== undefined && { maxAppendBytes: this.policy.maxAppendBytes }),
@@ -81,9 +94,9 @@ export class TransferService {
 
   async handle(exchange: Exchange): Promise<Answer> {
     const method = methodOf(exchange);
-    const cors = this.#cors(exchange);
+    const cors = this.#access.cors(exchange);
     const answer = (reply: Reply): Answer => ({ kind: "reply", reply, cors });
-    const target = this.#target(exchange.path);
+    const target = this.#access.target(exchange.path);
     if (method === "OPTIONS") return answer(this.#optionsReply());
     if (target === undefined) return answer({ status: 404, headers: {}, text: "there is nothing here\n" });
     let engine: Engine = this.#engineFor(exchange, undefined);
@@ -108,7 +121,7 @@ export class TransferService {
       if (isFault(found)) return answer(engine.refused(found));
       return await this.#onUpload(exchange, engine, found, parsed.command, target.token, answer);
     } catch (error) {
-      return answer(engine.refused(this.#faultOf(error)));
+      return answer(engine.refused(faultOf(error, (one) => this.fault(one))));
     }
   }
 
@@ -118,7 +131,7 @@ export class TransferService {
     command: CreateCommand,
     answer: (reply: Reply) => Answer,
   ): Promise<Answer> {
-    const who = await this.#authorize({ action: "create", ...describe(command) }, exchange);
+    const who = await this.#access.authorize({ action: "create", ...aboutCreation(command) }, exchange);
     if (isFault(who)) return answer(engine.refused(who));
     const parts = command.concat?.kind === "final" ? await this.#parts(command.concat.parts, who) : undefined;
     if (parts !== undefined && "fault" in parts) return answer(engine.refused(parts));
@@ -137,18 +150,18 @@ export class TransferService {
     );
     if ("fault" in created) return answer(engine.refused(created));
     const { upload, token } = created;
-    const location = this.#location(token);
+    const location = this.#access.location(token);
     if (engine.tellsInterim && this.policy.interim) {
       const resumable = engine.resumable(location, this.#status(upload));
       exchange.interim(resumable.status, resumable.headers);
     }
     const emptyIsWhole =
       command.completion === "by-length" && (upload.length === 0 || upload.checkpoint.complete);
-    if (!command.withContent && !emptyIsWhole)
-      return answer(engine.created(this.#status(upload), location, command));
-    return this.#write(exchange, engine, upload, command, answer, (extra) =>
-      merged(engine.created(this.#status(upload), location, command), extra),
+    if (!command.withContent && !emptyIsWhole) return answer(engine.created(this.#status(upload), location));
+    const reply = await this.#writing.write(exchange, engine, upload, command, (extra) =>
+      merged(engine.created(this.#status(upload), location), extra),
     );
+    return reply === undefined ? undefined : answer(reply);
   }
 
   async #onUpload(
@@ -160,7 +173,7 @@ export class TransferService {
     answer: (reply: Reply) => Answer,
   ): Promise<Answer> {
     const action = command.act === "create" ? "append" : command.act;
-    const who = await this.#authorize({ action, ...this.#about(upload) }, exchange, upload);
+    const who = await this.#access.authorize({ action, ...aboutUpload(upload) }, exchange, upload);
     if (isFault(who)) return answer(engine.refused(who));
     switch (command.act) {
       case "terminate":
@@ -183,149 +196,10 @@ export class TransferService {
     answer: (reply: Reply) => Answer,
   ): Promise<Answer> {
     if (typeof upload.info.concat === "object") return answer(engine.refused({ fault: "final" }));
-    return this.#write(exchange, engine, upload, command, answer, (extra) =>
-      merged(engine.appended(this.#status(upload), this.#location(token)), extra),
+    const reply = await this.#writing.write(exchange, engine, upload, command, (extra) =>
+      merged(engine.appended(this.#status(upload), this.#access.location(token)), extra),
     );
-  }
-
-  /** Takes a request's content into the upload, and finishes the upload if that was all of it. */
-  async #write(
-    exchange: Exchange,
-    engine: Engine,
-    upload: Upload,
-    command: CreateCommand | AppendCommand,
-    answer: (reply: Reply) => Answer,
-    success: (extra: FinishReply | undefined) => Reply,
-  ): Promise<Answer> {
-    let killed = false;
-    upload.lastArrivalAt = this.options.kernel.clock.now();
-    const hold = await this.#uploads.hold(upload, () => {
-      killed = true;
-      exchange.body.stop();
-    });
-    if (isFault(hold)) return answer(engine.refused(hold));
-    try {
-      const early = await this.#judge(upload, command);
-      if (early !== undefined) return answer(engine.refused(early));
-      const received = upload.checkpoint.complete
-        ? undefined
-        : await this.#receive(exchange, engine, upload, command);
-      if (killed) {
-        exchange.kill();
-        return undefined;
-      }
-      if (received?.end === "refused") {
-        if (
-          received.fault.fault === "too-large" &&
-          engine.protocol === "ietf" &&
-          upload.length !== undefined
-        ) {
-          // §4.4.2: content beyond the length invalidates the upload resource.
-          await this.#uploads.discard(upload, "protocol-error", "content went beyond the length");
-          return answer(
-            engine.refused({
-              fault: "length",
-              why: "the content went beyond the upload's length; the upload is closed",
-            }),
-          );
-        }
-        return answer(engine.refused(received.fault));
-      }
-      if (received?.end === "cut" || received?.end === "stopped") return undefined;
-      const outcome = await this.#conclude(exchange, upload, command);
-      if (outcome !== undefined && "fault" in outcome) return answer(engine.refused(outcome));
-      return answer(success(outcome));
-    } finally {
-      await hold.release();
-    }
-  }
-
-  /** What speaks against a request before its content is looked at. */
-  async #judge(upload: Upload, command: CreateCommand | AppendCommand): Promise<Fault | undefined> {
-    if (command.act === "create") return undefined;
-    const { checkpoint } = upload;
-    const offset = checkpoint.complete ? checkpoint.offset : upload.writer.written;
-    if (checkpoint.complete) {
-      const repeats = command.offset === offset && command.contentBytes === 0;
-      return repeats && command.completion === "by-length" ? undefined : { fault: "complete", offset };
-    }
-    if (command.offset !== offset) return { fault: "offset", expected: offset, provided: command.offset };
-    if (command.length !== undefined) {
-      if (upload.length !== undefined && upload.length !== command.length) {
-        return {
-          fault: "length",
-          why: `the length was given as ${upload.length} and cannot become ${command.length}`,
-        };
-      }
-      if (command.length < offset) return { fault: "length", why: `${offset} bytes are there already` };
-      upload.declareLength(command.length);
-    }
-    if (upload.length !== undefined && offset + (command.contentBytes ?? 0) > upload.length) {
-      return { fault: "too-large", limit: upload.length };
-    }
-    return (await this.#uploads.lacksRoom(command.contentBytes ?? 0)) ? { fault: "no-space" } : undefined;
-  }
-
-  async #receive(
-    exchange: Exchange,
-    engine: Engine,
-    upload: Upload,
-    command: CreateCommand | AppendCommand,
-  ): Promise<Awaited<ReturnType<typeof receive>>> {
-    if (command.act === "create" && command.length !== undefined) upload.declareLength(command.length);
-    const unlisten =
-      engine.tellsProgress && this.policy.interim
-        ? upload.onProgress((offset) => {
-            const progress = engine.progress(offset);
-            exchange.interim(progress.status, progress.headers);
-          })
-        : undefined;
-    try {
-      return await receive(upload, exchange.body, {
-        clock: this.options.kernel.clock,
-        commitBytes: this.policy.commitBytes,
-        commitMs: this.policy.commitMs,
-        idleProgressMs: this.policy.idleProgressMs,
-        minBytesPerSecond: this.policy.minBytesPerSecond,
-        limit: Math.min(upload.length ?? Infinity, this.policy.maxBytes),
-        onBytes: () => (upload.lastArrivalAt = this.options.kernel.clock.now()),
-        ...(command.checksum !== undefined && { checksum: command.checksum }),
-      });
-    } finally {
-      unlisten?.();
-    }
-  }
-
-  /** The request's content has arrived: commit it, and if the upload is whole now, finish it. */
-  async #conclude(
-    exchange: Exchange,
-    upload: Upload,
-    command: CreateCommand | AppendCommand,
-  ): Promise<FinishReply | undefined | Fault> {
-    const whole =
-      command.completion === "by-length"
-        ? upload.writtenOffset === upload.length
-        : command.completion === "with-this-request";
-    if (!whole) {
-      await upload.commit(command.checksum === undefined ? {} : { provisional: true });
-      return undefined;
-    }
-    if (command.completion === "with-this-request") {
-      if (upload.length !== undefined && upload.length !== upload.writtenOffset) {
-        await upload.commit();
-        return {
-          fault: "length",
-          why: `the upload was to have ${upload.length} bytes and ends after ${upload.writtenOffset}`,
-        };
-      }
-      upload.declareLength(upload.writtenOffset);
-    }
-    const who = await this.#authorize({ action: "complete", ...this.#about(upload) }, exchange, upload);
-    if (isFault(who)) {
-      await this.#uploads.discard(upload, "refused", "authorization at completion");
-      return who;
-    }
-    return this.#finisher.finish(upload);
+    return reply === undefined ? undefined : answer(reply);
   }
 
   async #inspect(
@@ -405,7 +279,7 @@ export class TransferService {
     const refuse = (fault: Fault): Answer => ({ kind: "reply", reply: engine.refused(fault), cors });
     if (!this.policy.downloads) return refuse({ fault: "method" });
     if (isFault(found)) return refuse(found);
-    const who = await this.#authorize({ action: "download", ...this.#about(found) }, exchange, found);
+    const who = await this.#access.authorize({ action: "download", ...aboutUpload(found) }, exchange, found);
     if (isFault(who)) return refuse(who);
     if (!found.checkpoint.complete) return refuse({ fault: "absent" });
     const { checkpoint, info, id } = found;
@@ -453,7 +327,7 @@ export class TransferService {
   ): Promise<readonly Upload[] | Fault> {
     const parts: Upload[] = [];
     for (const url of urls) {
-      const token = this.#target(pathOf(url))?.token;
+      const token = this.#access.target(pathOf(url))?.token;
       const found = token === undefined ? undefined : await this.#uploads.find(token);
       if (found === undefined || isFault(found)) return { fault: "part", why: `there is no part ${url}` };
       if (found.info.concat !== "partial") return { fault: "part", why: `${url} is not a partial upload` };
@@ -463,35 +337,6 @@ export class TransferService {
       parts.push(found);
     }
     return parts;
-  }
-
-  async #authorize(
-    request: Omit<AuthorizeRequest, "header">,
-    exchange: Exchange,
-    upload?: Upload,
-  ): Promise<(Verdict & { allow: true }) | Fault> {
-    const verdict = (await this.options.authorize?.({
-      ...request,
-      header: (name) => exchange.head.header(name),
-    })) ?? { allow: true as const };
-    if (!verdict.allow)
-      return verdict.status === 401 ? { fault: "unauthenticated" } : { fault: "forbidden", why: verdict.why };
-    const owner = upload?.info.principal;
-    // Another principal's upload looks as if it were not there.
-    if (this.options.authorize !== undefined && owner !== undefined && owner !== verdict.principal)
-      return { fault: "absent" };
-    return verdict;
-  }
-
-  #about(upload: Upload): Omit<AuthorizeRequest, "header" | "action"> {
-    const { name, type, handle, principal } = upload.info;
-    return {
-      handle,
-      ...(upload.length !== undefined && { length: upload.length }),
-      ...(name !== undefined && { name }),
-      ...(type !== undefined && { type }),
-      ...(principal !== undefined && { principal }),
-    };
   }
 
   #status(upload: Upload, digest?: string): UploadStatus {
@@ -531,70 +376,6 @@ export class TransferService {
       headers: { ...ietf.headers, ...tus.headers, Allow: "OPTIONS, HEAD, GET, POST, PUT, PATCH, DELETE" },
     };
   }
-
-  #target(path: string): { readonly token?: string } | undefined {
-    const base = this.policy.path.replace(/\/+$/, "");
-    if (path === base || path === `${base}/`) return {};
-    if (!path.startsWith(`${base}/`)) return undefined;
-    const token = path.slice(base.length + 1);
-    return token.includes("/") ? undefined : { token };
-  }
-
-  #location(token: string): string {
-    return `${this.policy.publicOrigin ?? ""}${this.policy.path.replace(/\/+$/, "")}/${token}`;
-  }
-
-  #cors(exchange: Exchange): Readonly<Record<string, string>> {
-    const origin = exchange.head.header("origin");
-    const { cors } = this.policy;
-    if (origin === undefined || (cors !== "*" && !cors.includes(origin))) return {};
-    return {
-      "Access-Control-Allow-Origin": cors === "*" ? "*" : origin,
-      ...(cors !== "*" && { "Access-Control-Allow-Credentials": "true", Vary: "Origin" }),
-      "Access-Control-Allow-Methods": "OPTIONS, HEAD, GET, POST, PUT, PATCH, DELETE",
-      "Access-Control-Allow-Headers": CORS_REQUEST_FIELDS,
-      "Access-Control-Expose-Headers": CORS_RESPONSE_FIELDS,
-      "Access-Control-Max-Age": "86400",
-    };
-  }
-
-  #faultOf(error: unknown): Fault {
-    const reason = storageFaultReason(error);
-    if (reason === "no-space") return { fault: "no-space" };
-    if (isHoldfastError(error, "locked")) return { fault: "locked", why: "uploads are locked" };
-    if (isHoldfastError(error, "limit-reached")) return { fault: "quota", why: error.message };
-    if (isHoldfastError(error, "establish-refused"))
-      return { fault: "forbidden", why: "the session it belongs under is over" };
-    if (isHoldfastError(error, "session-ended"))
-      return { fault: "gone", why: "the upload's session is over" };
-    if (isHoldfastError(error, "session-fenced"))
-      return { fault: "locked", why: "another request took the upload over" };
-    this.fault(error);
-    if (reason === "read-only")
-      return { fault: "unavailable", why: "the storage takes nothing at the moment" };
-    if (isHoldfastError(error, "store-unavailable") || isHoldfastError(error, "session-conflict")) {
-      return { fault: "unavailable", why: "a store is not available; try again" };
-    }
-    return { fault: "failed", why: "the request failed on this side" };
-  }
-}
-
-/** tus 1.0: X-HTTP-Method-Override stands for the method, for peers that cannot send PATCH or DELETE. */
-function methodOf(exchange: Exchange): string {
-  return (exchange.head.header("x-http-method-override") ?? exchange.head.method).trim().toUpperCase();
-}
-
-function describe(command: CreateCommand): Pick<AuthorizeRequest, "length" | "name" | "type"> {
-  const text = (key: string): string | undefined => {
-    const bytes = command.metadata.get(key);
-    return bytes === undefined ? undefined : Buffer.from(bytes).toString("utf8");
-  };
-  const [name, type] = [text("filename") ?? text("name"), text("filetype") ?? text("type")];
-  return {
-    ...(command.length !== undefined && { length: command.length }),
-    ...(name !== undefined && { name }),
-    ...(type !== undefined && { type }),
-  };
 }
 
 function merged(reply: Reply, extra: FinishReply | undefined): Reply {
@@ -606,16 +387,3 @@ function merged(reply: Reply, extra: FinishReply | undefined): Reply {
     ...(extra.text !== undefined && { text: extra.text }),
   };
 }
-
-function pathOf(url: string): string {
-  try {
-    return new URL(url, "http://localhost").pathname;
-  } catch {
-    return "";
-  }
-}
-
-const CORS_REQUEST_FIELDS =
-  "Authorization, Content-Type, Content-Digest, Content-Disposition, Repr-Digest, Want-Repr-Digest, Tus-Resumable, Upload-Length, Upload-Offset, Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Checksum, Upload-Complete, Upload-Incomplete, Upload-Draft-Interop-Version, X-HTTP-Method-Override, X-Requested-With";
-const CORS_RESPONSE_FIELDS =
-  "Location, Tus-Resumable, Tus-Version, Tus-Extension, Tus-Max-Size, Tus-Checksum-Algorithm, Upload-Offset, Upload-Length, Upload-Metadata, Upload-Defer-Length, Upload-Concat, Upload-Expires, Upload-Complete, Upload-Incomplete, Upload-Limit, Upload-Draft-Interop-Version, Repr-Digest, ETag, Content-Range, Accept-Ranges, Content-Disposition";

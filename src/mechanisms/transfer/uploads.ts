@@ -1,7 +1,7 @@
 import { HoldfastError, isHoldfastError } from "../../kernel/index.ts";
 import type { Handle, Kernel, Peer } from "../../kernel/index.ts";
 import type { Background } from "./background.ts";
-import type { Expiry } from "./expiry.ts";
+import type { Room } from "./room.ts";
 import type { TransferPolicy, Verdict } from "./policy.ts";
 import { ENDED_SENTENCES } from "./policy.ts";
 import type { CreateCommand, Fault } from "./protocol/messages.ts";
@@ -28,26 +28,25 @@ export class Uploads {
   readonly #kernel: Kernel;
   readonly #storage: TransferStorage;
   readonly #policy: TransferPolicy;
-  readonly #expiry: Expiry;
+  readonly #room: Room;
   readonly #background: Background;
   /** By id, the least recently used first. Leaving it costs an upload a new segment when it goes on, nothing else. */
   readonly #known = new Map<UploadId, Upload>();
   readonly #byHandle = new Map<Handle, UploadId>();
   readonly #finding = new Map<UploadId, Promise<Upload | Fault>>();
   readonly #lingering = new Map<Upload, () => void>();
-  #free: { readonly at: number; readonly bytes: number | undefined } | undefined;
 
   constructor(parts: {
     kernel: Kernel;
     storage: TransferStorage;
     policy: TransferPolicy;
-    expiry: Expiry;
+    room: Room;
     background: Background;
   }) {
     this.#kernel = parts.kernel;
     this.#storage = parts.storage;
     this.#policy = parts.policy;
-    this.#expiry = parts.expiry;
+    this.#room = parts.room;
     this.#background = parts.background;
   }
 
@@ -57,9 +56,9 @@ export class Uploads {
     how: { readonly protocol: "tus" | "ietf"; readonly peer: Peer; readonly partIds?: readonly UploadId[] },
   ): Promise<Created | Fault> {
     const wanted = command.length ?? command.contentBytes ?? 0;
-    const short = await this.lacksRoom(wanted);
+    const short = await this.#room.lacks(wanted);
     if (short) return { fault: "no-space" };
-    const excess = await this.#overQuota(who.principal, wanted);
+    const excess = await this.#room.overQuota(who.principal, wanted);
     if (excess !== undefined) return { fault: "quota", why: excess };
     const token = mintToken();
     const id = uploadIdOf(token);
@@ -254,7 +253,9 @@ export class Uploads {
       }
       if (turn.signal.aborted) {
         await release();
-        return turn.signal.reason === "ended" ? { fault: "gone", why: "the upload's session is over" } : SUPERSEDED;
+        return turn.signal.reason === "ended"
+          ? { fault: "gone", why: "the upload's session is over" }
+          : SUPERSEDED;
       }
       running = true;
       return { upload, signal: turn.signal, release };
@@ -375,8 +376,7 @@ export class Uploads {
     if (upload !== undefined) this.#unlinger(upload);
     if (upload?.record !== undefined) this.#byHandle.delete(upload.record.handle);
     this.#known.delete(id);
-    if (upload !== undefined && !upload.turns.busy)
-      this.#background.run(upload.claimed?.release());
+    if (upload !== undefined && !upload.turns.busy) this.#background.run(upload.claimed?.release());
   }
 
   /** Two requests that follow each other closely are one stay of the peer; only after a pause is the session suspended. */
@@ -410,25 +410,6 @@ export class Uploads {
     } catch (error) {
       if (!isHoldfastError(error, "session-fenced") && !isHoldfastError(error, "session-ended")) throw error;
     }
-  }
-
-  async lacksRoom(bytes: number): Promise<boolean> {
-    if (this.#policy.watermarkBytes === 0) return false;
-    const now = this.#kernel.clock.now();
-    if (this.#free === undefined || now - this.#free.at >= 1_000)
-      this.#free = { at: now, bytes: await this.#storage.free() };
-    return this.#free.bytes !== undefined && this.#free.bytes - bytes < this.#policy.watermarkBytes;
-  }
-
-  /** Counted over the principal's live sessions on every node. */
-  async #overQuota(principal: string | undefined, bytes: number): Promise<string | undefined> {
-    const { openUploads, reservedBytes } = this.#policy;
-    if (principal === undefined || (openUploads === Infinity && reservedBytes === Infinity)) return undefined;
-    const usage = await this.#expiry.usage(principal);
-    if (usage.open + 1 > openUploads) return `${openUploads} unfinished uploads are allowed at a time`;
-    if (usage.reservedBytes + bytes > reservedBytes)
-      return `${reservedBytes} bytes may be reserved by unfinished uploads`;
-    return undefined;
   }
 }
 

@@ -183,10 +183,13 @@ export function tusOptions(limits: Limits): Reply {
   };
 }
 
-export function tusCreated(status: UploadStatus, location: string, withContent: boolean): Reply {
+export function tusCreated(status: UploadStatus, location: string): Reply {
+  const waiting = status.concat?.kind === "final" && !status.complete;
   return reply(201, {
     Location: location,
-    ...(withContent && { "Upload-Offset": String(status.offset) }),
+    // Creation-With-Upload wants the offset where there was content; telling it always does no harm, and tus-js-client
+    // asks for it when the content it meant to send turns out to be empty.
+    ...(!waiting && { "Upload-Offset": String(status.offset) }),
     ...expires(status),
     ...digest(status),
   });

@@ -1,5 +1,4 @@
 import { createHash } from "node:crypto";
-import type { Json } from "../../../kernel/index.ts";
 
 /**
  * The log beside an upload's bytes: a header block, then records of one size, each bound to all before it.
@@ -35,8 +34,17 @@ export interface LogHeader {
   /** The chain of the record in the segment before that this one goes on from. */
   readonly follows?: string;
   readonly createdAt: number;
-  readonly info: Json;
+  readonly info: LogJson;
 }
+
+/** What JSON can carry. */
+export type LogJson =
+  | null
+  | boolean
+  | number
+  | string
+  | readonly LogJson[]
+  | { readonly [key: string]: LogJson };
 
 /** A record with the chain value behind it. */
 export interface ChainedRecord extends LogRecord {

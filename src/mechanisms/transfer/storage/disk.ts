@@ -1,12 +1,12 @@
 import { createHash } from "node:crypto";
 import type { Hash } from "node:crypto";
-import { mkdir, open, readFile, readdir, rm, stat, statfs, unlink } from "node:fs/promises";
+import { mkdir, open, readdir, statfs } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
-import { join } from "node:path";
 import { HoldfastError } from "../../../kernel/index.ts";
 import { bootId } from "./boot-id.ts";
 import { RECORD_BYTES, encodeHeader, encodeRecord } from "./checkpoint-codec.ts";
 import type { LogHeader, LogRecord } from "./checkpoint-codec.ts";
+import { removeUpload, sweepRemoved } from "./disk-removal.ts";
 import {
   dataPath,
   exists,
@@ -322,59 +322,12 @@ class DiskStorage implements TransferStorage {
     options: { readonly unlessComplete?: boolean } = {},
   ): Promise<boolean> {
     this.#assertOpen();
-    if (!(await exists(logPath(this.#root, id, 1)))) return false;
-    if (options.unlessComplete === true && (await this.#isComplete(id, false))) return false;
-    try {
-      const note = await open(gonePath(this.#root, id), "wx", 0o600);
-      try {
-        await note.write(JSON.stringify({ at }));
-        await this.#syncer.data(note);
-      } finally {
-        await note.close();
-      }
-      // A writer looks for this note after it has written its last record. So: either it has seen the note and failed,
-      // or its record is there by now.
-      if (options.unlessComplete === true && (await this.#isComplete(id, true))) {
-        await unlink(gonePath(this.#root, id));
-        return false;
-      }
-      await this.#syncer.directory();
-      return true;
-    } catch (error) {
-      if (errorCode(error) === "EEXIST") return false;
-      throw storageFault(error, "remove an upload");
-    }
-  }
-
-  async #isComplete(id: UploadId, evenGone: boolean): Promise<boolean> {
-    const upload = await loadUpload(this.#root, id, evenGone);
-    return upload.state === "whole" && upload.last.complete;
+    return removeUpload(this.#root, this.#syncer, id, at, options.unlessComplete === true);
   }
 
   async sweep(limits: { readonly before: number; readonly forget: number }): Promise<SweepCount> {
     this.#assertOpen();
-    const names = await this.#names();
-    const gone = new Map<string, number>();
-    for (const name of names) {
-      if (name.endsWith(".gone")) gone.set(name.slice(0, -5), await removedAt(join(this.#root, name)));
-    }
-    const freed = new Set<string>();
-    for (const name of names) {
-      const id = name.slice(0, name.indexOf("."));
-      const at = gone.get(id);
-      if (at === undefined || at >= limits.before || name.endsWith(".gone")) continue;
-      await rm(join(this.#root, name), { force: true });
-      freed.add(id);
-    }
-    let forgotten = 0;
-    for (const [id, at] of gone) {
-      if (at >= limits.forget) continue;
-      // The bytes are gone for good before the note that says so is.
-      await this.#syncer.directory();
-      await rm(join(this.#root, `${id}.gone`), { force: true });
-      forgotten += 1;
-    }
-    return { freed: freed.size, forgotten };
+    return sweepRemoved(this.#root, this.#syncer, await this.#names(), limits);
   }
 
   async list(
@@ -438,11 +391,4 @@ function firstRecord(draft: UploadDraft, boot: Uint8Array): LogRecord {
     bootId: boot,
     digest: createHash("sha256").digest(),
   };
-}
-
-async function removedAt(path: string): Promise<number> {
-  const text = await readFile(path, "utf8");
-  // A note cut short by a crash still says "removed"; then the file's own time stands in for the one inside.
-  const match = /"at":(\d+)/.exec(text);
-  return match?.[1] === undefined ? (await stat(path)).mtimeMs : Number(match[1]);
 }

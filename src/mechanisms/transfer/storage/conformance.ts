@@ -1,12 +1,7 @@
 import { createHash } from "node:crypto";
 import { strict as assert } from "node:assert";
-import { isHoldfastError } from "../../kernel/index.ts";
-import type {
-  TransferStorage,
-  UploadDraft,
-  UploadId,
-  UploadWriter,
-} from "../../mechanisms/transfer/storage/storage.ts";
+import { isHoldfastError } from "../../../kernel/index.ts";
+import type { TransferStorage, UploadDraft, UploadId, UploadWriter } from "./storage.ts";
 
 /** A place for uploads that the suite may fill. */
 export interface StorageHarness {
