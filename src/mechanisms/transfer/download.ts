@@ -94,11 +94,12 @@ export async function openFile(
 
 /**
  * The body of a download in chunks. It throws rather than end well when the file has changed meanwhile: the last chunk
- * is held back until that has been looked at, so that a mixture never looks complete.
+ * is held back until that has been looked at, so that a mixture never looks complete. `take` lends the buffers.
  */
 export async function* downloadChunks(
   plan: DownloadPlan,
   source: DownloadSource,
+  take: (bytes: number) => Buffer | Promise<Buffer> = (bytes) => Buffer.allocUnsafeSlow(bytes),
 ): AsyncGenerator<Uint8Array> {
   let held: Uint8Array | undefined;
   for (const piece of plan.body) {
@@ -108,7 +109,7 @@ export async function* downloadChunks(
       continue;
     }
     for (let at = piece.start; at < piece.end;) {
-      const buffer = Buffer.allocUnsafeSlow(Math.min(CHUNK_BYTES, piece.end - at));
+      const buffer = await take(Math.min(DOWNLOAD_CHUNK_BYTES, piece.end - at));
       const filled = await source.read(buffer, at);
       if (filled < buffer.length) throw changed();
       if (held !== undefined) yield held;
@@ -129,7 +130,7 @@ export async function sha256OfFile(path: string): Promise<Uint8Array> {
   if (source === undefined)
     throw new HoldfastError("invalid-argument", "There is no such file.", { detail: { path } });
   try {
-    const buffer = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+    const buffer = Buffer.allocUnsafeSlow(DOWNLOAD_CHUNK_BYTES);
     for (let at = 0; ;) {
       const filled = await source.read(buffer, at);
       hash.update(buffer.subarray(0, filled));
@@ -155,4 +156,4 @@ function changed(): HoldfastError {
   );
 }
 
-const CHUNK_BYTES = 1 << 18;
+export const DOWNLOAD_CHUNK_BYTES: number = 1 << 18;

@@ -1,7 +1,7 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Http2ServerRequest, Http2ServerResponse } from "node:http2";
 import { NodeBody } from "./body.ts";
-import { downloadChunks } from "./download.ts";
+import { DOWNLOAD_CHUNK_BYTES, downloadChunks } from "./download.ts";
 import type { DownloadSource } from "./download.ts";
 import type { Exchange } from "./exchange.ts";
 import type { DownloadPlan } from "./protocol/download-plan.ts";
@@ -110,10 +110,16 @@ export async function sendDownload(
     response.end();
     return;
   }
+  const buffers = new BufferRing();
   try {
-    for await (const chunk of downloadChunks(plan, source)) {
+    for await (const chunk of downloadChunks(plan, source, (bytes) => buffers.take(bytes))) {
       if (response.destroyed) return;
-      if (!writeChunk(response, chunk)) await drained(response);
+      const written = new Promise<void>((resolve) => {
+        writeChunk(response, chunk, () => resolve());
+        if (response.destroyed) resolve();
+      });
+      buffers.lend(chunk, written);
+      if (response.writableNeedDrain) await Promise.race([written, drained(response)]);
     }
     response.end();
   } catch (error) {
@@ -124,8 +130,31 @@ export async function sendDownload(
   }
 }
 
-function writeChunk(response: NodeResponse, chunk: Uint8Array): boolean {
-  return "stream" in response ? response.write(chunk) : response.write(chunk);
+function writeChunk(response: NodeResponse, chunk: Uint8Array, done: () => void): void {
+  if ("stream" in response) response.write(chunk, done);
+  else response.write(chunk, done);
+}
+
+/** A few buffers in turn: fresh memory for every chunk costs as much as reading it. */
+class BufferRing {
+  readonly #buffers: { readonly whole: Buffer; free: Promise<void> }[] = [];
+  #next = 0;
+
+  async take(bytes: number): Promise<Buffer> {
+    this.#next = (this.#next + 1) % RING_BUFFERS;
+    const slot = (this.#buffers[this.#next] ??= {
+      whole: Buffer.allocUnsafeSlow(DOWNLOAD_CHUNK_BYTES),
+      free: Promise.resolve(),
+    });
+    await slot.free;
+    return slot.whole.subarray(0, bytes);
+  }
+
+  /** The buffer that `chunk` lies in is not to be taken before `until`. */
+  lend(chunk: Uint8Array, until: Promise<void>): void {
+    const slot = this.#buffers.find((one) => one?.whole.buffer === chunk.buffer);
+    if (slot !== undefined) slot.free = until;
+  }
 }
 
 function drained(response: NodeResponse): Promise<void> {
@@ -177,5 +206,7 @@ function lowerCased(headers: Readonly<Record<string, string>>): Record<string, s
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => [name.toLowerCase(), value]));
 }
 
+/** One is being read into, one is held back, and one is on its way. */
+const RING_BUFFERS = 3;
 const DRAIN_BYTES = 8 << 20;
 const DRAIN_MS = 10_000;
