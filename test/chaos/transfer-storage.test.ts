@@ -182,8 +182,9 @@ describe(`uploads on disk through crashes (SEED=${seed})`, () => {
       await mkdir(place);
       command("fallocate", ["-l", "192M", image]);
       command("mkfs.ext4", ["-q", "-F", image]);
-      const rounds = Number(process.env["POWER_ROUNDS"] ?? 25);
+      const rounds = Number(process.env["POWER_ROUNDS"] ?? 12);
       const acknowledged = new Map<UploadId, number>();
+      let most = 0;
       for (let round = 0; round < rounds; round += 1) {
         command("mount", ["-o", "loop", image, place]);
         const directory = join(place, "uploads");
@@ -209,6 +210,7 @@ describe(`uploads on disk through crashes (SEED=${seed})`, () => {
           command("umount", [place]);
         }
         if (told.length > 0) acknowledged.set(id, told.at(-1) ?? 0);
+        most = Math.max(most, told.at(-1) ?? 0);
 
         command("mount", ["-o", "loop", image, place]);
         try {
@@ -219,7 +221,7 @@ describe(`uploads on disk through crashes (SEED=${seed})`, () => {
           command("umount", [place]);
         }
       }
-      assert.ok([...acknowledged.values()].some((offset) => offset > 0));
+      assert.ok(most > 0, "something was acknowledged before the power went");
     },
   );
 });

@@ -45,8 +45,8 @@ export class Finisher {
   /** The session ends only after the application has the file: if we die in between, it is handed over again. */
   async handOver(upload: Upload): Promise<FinishReply | undefined> {
     if (upload.record === undefined) return undefined;
-    const reply =
-      upload.info.concat === "partial" ? undefined : await this.#onFinish?.(await this.#file(upload));
+    const hook = upload.info.concat === "partial" ? undefined : this.#onFinish;
+    const reply = hook === undefined ? undefined : await hook(await this.#file(upload));
     await this.#uploads.finish(upload);
     return reply ?? undefined;
   }

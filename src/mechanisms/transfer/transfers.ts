@@ -179,7 +179,7 @@ export class TransferService {
       case "terminate":
         return this.#terminate(engine, upload, answer);
       case "inspect":
-        return this.#inspect(engine, upload, command.want !== undefined, answer);
+        return this.#inspect(exchange, engine, upload, command.want !== undefined, answer);
       case "append":
         return this.#append(exchange, engine, upload, command, token, answer);
       case "create":
@@ -203,6 +203,7 @@ export class TransferService {
   }
 
   async #inspect(
+    exchange: Exchange,
     engine: Engine,
     upload: Upload,
     wantsDigest: boolean,
@@ -217,7 +218,8 @@ export class TransferService {
     const hold = await this.#uploads.hold(upload, () => {});
     if (isFault(hold)) return answer(engine.refused(hold));
     try {
-      await this.#catchUp(upload);
+      const refused = await this.#catchUp(exchange, upload);
+      if (refused !== undefined) return answer(engine.refused(refused));
       const digest =
         wantsDigest && !upload.checkpoint.complete ? await this.#digestSoFar(upload, hold) : undefined;
       if (typeof digest === "object") return answer(engine.refused(digest));
@@ -228,28 +230,32 @@ export class TransferService {
   }
 
   /** What a crash left undone: bytes to acknowledge, a final upload to join, a finished file to hand over. */
-  async #catchUp(upload: Upload): Promise<void> {
+  async #catchUp(exchange: Exchange, upload: Upload): Promise<Fault | undefined> {
     if (upload.checkpoint.complete) {
       await this.#finisher.handOver(upload);
-      return;
+      return undefined;
     }
     if (typeof upload.info.concat === "object") {
       const parts = await this.#parts(upload.info.concat.parts, undefined);
-      if ("fault" in parts || !parts.every((part) => part.checkpoint.complete)) return;
+      if ("fault" in parts || !parts.every((part) => part.checkpoint.complete)) return undefined;
+      // A crash may have left a beginning of the same bytes behind.
+      let skip = upload.writer.written;
       for (const part of parts) {
-        for await (const bytes of this.storage.read(part.id, { start: 0, end: part.checkpoint.offset }))
+        const start = Math.min(skip, part.checkpoint.offset);
+        skip -= start;
+        for await (const bytes of this.storage.read(part.id, { start, end: part.checkpoint.offset }))
           await upload.writer.append([bytes]);
       }
       upload.declareLength(upload.writer.written);
-      await this.#finisher.finish(upload);
-      return;
     }
-    if (
-      upload.writer.written > upload.checkpoint.offset ||
-      (upload.record?.checkpoint?.position ?? 0) < upload.writer.written
-    ) {
-      await upload.commit();
+    const { written } = upload.writer;
+    if (upload.info.protocol === "tus" && written === upload.length) {
+      const outcome = await this.#writing.complete(exchange, upload);
+      return outcome !== undefined && "fault" in outcome ? outcome : undefined;
     }
+    const told = upload.record?.checkpoint?.position ?? 0;
+    if (written > upload.checkpoint.offset || told < written) await upload.commit();
+    return undefined;
   }
 
   async #digestSoFar(upload: Upload, hold: Hold): Promise<string | Fault> {
@@ -340,8 +346,7 @@ export class TransferService {
   }
 
   #status(upload: Upload, digest?: string): UploadStatus {
-    const expiresAt = this.#uploads.expiresAt(upload);
-    const { checkpoint, info } = upload;
+    const { checkpoint, info, expiresAt } = upload;
     const done =
       checkpoint.complete && checkpoint.digestFrom === 0
         ? serializeDigest("sha-256", checkpoint.digest)

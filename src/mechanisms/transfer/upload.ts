@@ -14,8 +14,10 @@ export class Upload implements Sink {
   record: SessionRecord | undefined;
   /** Takes the present request off the session, so that the session's end does not wait for it. */
   detach: () => void = () => {};
+  /** When the storage last said that nobody else has claimed it. */
+  foundCurrentAt: number = -Infinity;
   /** When content last came in. */
-  lastArrivalAt = 0;
+  lastArrivalAt: number = 0;
   readonly #kernel: Kernel;
   readonly #progress = new Set<(offset: number) => void>();
   #writer: UploadWriter | undefined;
@@ -59,6 +61,15 @@ export class Upload implements Sink {
 
   get length(): number | undefined {
     return this.#length;
+  }
+
+  /** Absent once it is finished, and where no deadline runs. */
+  get expiresAt(): number | undefined {
+    const { record } = this;
+    if (record === undefined) return undefined;
+    const until = record.state === "suspended" ? record.suspendUntil : undefined;
+    const at = Math.min(record.idleAt ?? Infinity, record.absoluteAt ?? Infinity, until ?? Infinity);
+    return at === Infinity ? undefined : at;
   }
 
   /** Once known it stays. */

@@ -11,7 +11,7 @@ import type { Interruption } from "./upload.ts";
 import { encodeInfo, makeInfo, mintToken, parseInfo, uploadIdOf } from "./upload-info.ts";
 import type { UploadInfo } from "./upload-info.ts";
 
-/** A hold on an upload: its session is ours, its writer is claimed, and nobody else in this process writes. */
+/** A hold on an upload: session and writer are ours, and nobody else in this process writes. */
 export interface Hold {
   readonly upload: Upload;
   readonly signal: AbortSignal;
@@ -106,6 +106,7 @@ export class Uploads {
         throw new HoldfastError("store-unavailable", "The storage already has an upload of a fresh id.");
       const upload = new Upload(this.#kernel, id, info, writer.checkpoint, record);
       upload.adopt(writer);
+      upload.foundCurrentAt = now;
       this.#remember(upload);
       this.#linger(upload);
       return { token, upload };
@@ -129,6 +130,7 @@ export class Uploads {
 
   async #look(id: UploadId, known: Upload | undefined): Promise<Upload | Fault> {
     if (known?.claimed !== undefined && (await known.claimed.current())) {
+      known.foundCurrentAt = this.#kernel.clock.now();
       return this.#standing(id, known.info, known.checkpoint, known);
     }
     const recovery = await this.#storage.recover(id);
@@ -269,7 +271,9 @@ export class Uploads {
     const { record } = upload;
     if (record === undefined) return undefined;
     const mine = record.owner?.node === this.#kernel.node && record.state === "established";
-    if (mine && upload.claimed !== undefined && (await upload.claimed.current())) return undefined;
+    // Looked at a moment ago; and a commit looks again before anything is acknowledged.
+    const fresh = this.#kernel.clock.now() - upload.foundCurrentAt < FRESH_MS;
+    if (mine && upload.claimed !== undefined && (fresh || (await upload.claimed.current()))) return undefined;
     try {
       if (!mine) upload.record = await this.#kernel.resume(record);
     } catch (error) {
@@ -335,14 +339,6 @@ export class Uploads {
     if (upload === undefined) return;
     this.#forget(upload.id);
     this.#background.run(upload.turns.idle().then(() => upload.claimed?.release()));
-  }
-
-  expiresAt(upload: Upload): number | undefined {
-    const { record } = upload;
-    if (record === undefined) return undefined;
-    const until = record.state === "suspended" ? record.suspendUntil : undefined;
-    const at = Math.min(record.idleAt ?? Infinity, record.absoluteAt ?? Infinity, until ?? Infinity);
-    return at === Infinity ? undefined : at;
   }
 
   /** Lets every request go, commits what it had, and suspends the sessions, so that another process can go on. */
@@ -416,4 +412,5 @@ export class Uploads {
 /** Stands in until the session has told its own. */
 const NO_HANDLE = "0".repeat(20) as UploadInfo["handle"];
 const SUPERSEDED: Fault = { fault: "locked", why: "a later request took the upload over" };
+const FRESH_MS = 250;
 const KNOWN_UPLOADS = 10_000;

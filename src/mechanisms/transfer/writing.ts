@@ -78,7 +78,11 @@ export class Writing {
         }
         return engine.refused(received.fault);
       }
-      if (received?.end === "cut" || received?.end === "stopped") return undefined;
+      if (received?.end === "cut" || received?.end === "stopped") {
+        // The peer went away after its last byte: nobody is there to hear it, but the file is whole.
+        if (isWhole(upload, command)) await this.complete(exchange, upload);
+        return undefined;
+      }
       const outcome = await this.#conclude(exchange, upload, command);
       if (outcome !== undefined && "fault" in outcome) return engine.refused(outcome);
       return success(outcome);
@@ -167,6 +171,11 @@ export class Writing {
       }
       upload.declareLength(upload.writtenOffset);
     }
+    return this.complete(exchange, upload);
+  }
+
+  /** All bytes are there. Asks once more whether it may be, then verifies and finishes. The caller holds the upload. */
+  async complete(exchange: Exchange, upload: Upload): Promise<FinishReply | undefined | Fault> {
     const who = await this.#access.authorize(
       { action: "complete", ...aboutUpload(upload) },
       exchange,
@@ -178,4 +187,9 @@ export class Writing {
     }
     return this.#finisher.finish(upload);
   }
+}
+
+/** tus: an upload is complete when all of its length is there, whichever request brought it. */
+function isWhole(upload: Upload, command: CreateCommand | AppendCommand): boolean {
+  return command.completion === "by-length" && upload.writtenOffset === upload.length;
 }

@@ -302,8 +302,11 @@ export class DiskWriter implements UploadWriter {
   }
 
   async current(): Promise<boolean> {
-    if (await exists(logPath(this.#root, this.#id, this.#segment + 1))) return false;
-    return !(await exists(gonePath(this.#root, this.#id)));
+    const [superseded, gone] = await Promise.all([
+      exists(logPath(this.#root, this.#id, this.#segment + 1)),
+      exists(gonePath(this.#root, this.#id)),
+    ]);
+    return !superseded && !gone;
   }
 
   async release(): Promise<void> {
