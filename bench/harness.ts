@@ -38,3 +38,47 @@ export function printTable(rows: readonly (readonly (string | number | null)[])[
     process.stdout.write(`${cells.join("  ").trimEnd()}\n`);
   }
 }
+
+/** One side of a comparison in one process: does its work `count` times. */
+export type Side = (count: number) => void | Promise<void>;
+
+/** The time, and the processor time of this process with all its threads, that one piece of work took. */
+export interface Cost {
+  readonly ns: number;
+  readonly cpuNs: number;
+}
+
+/** The median cost of each side, and the medians of the ratios of the first to the second, round by round. */
+export interface Comparison {
+  readonly ours: Cost;
+  readonly theirs: Cost;
+  readonly ratio: number;
+  readonly cpuRatio: number;
+}
+
+/** Measures two sides in turns, whoever begins; a first round is not counted. */
+export async function compare(ours: Side, theirs: Side, count: number, rounds: number): Promise<Comparison> {
+  const costs: { ours: Cost[]; theirs: Cost[] } = { ours: [], theirs: [] };
+  for (let round = 0; round <= rounds; round++) {
+    for (const who of inTurn(["ours", "theirs"] as const, round)) {
+      const cost = await measure(who === "ours" ? ours : theirs, count);
+      if (round > 0) costs[who].push(cost);
+    }
+  }
+  const [ns, cpuNs] = [(cost: Cost) => cost.ns, (cost: Cost) => cost.cpuNs];
+  return {
+    ours: { ns: median(costs.ours.map(ns)), cpuNs: median(costs.ours.map(cpuNs)) },
+    theirs: { ns: median(costs.theirs.map(ns)), cpuNs: median(costs.theirs.map(cpuNs)) },
+    ratio: medianRatio(costs.ours.map(ns), costs.theirs.map(ns)),
+    cpuRatio: medianRatio(costs.ours.map(cpuNs), costs.theirs.map(cpuNs)),
+  };
+}
+
+async function measure(side: Side, count: number): Promise<Cost> {
+  const cpu = process.cpuUsage();
+  const startedAt = process.hrtime.bigint();
+  await side(count);
+  const ns = Number(process.hrtime.bigint() - startedAt);
+  const { user, system } = process.cpuUsage(cpu);
+  return { ns: ns / count, cpuNs: ((user + system) * 1000) / count };
+}

@@ -231,7 +231,7 @@ test("a follower that waits holds no snapshot, so the file does not grow with to
   assert.notEqual((await waiting).done, true);
 });
 
-test("a backup is a folder that opens like any other", async (t) => {
+test("a backup is a folder that opens like any other, with a journal of its own", async (t) => {
   const store = use(t);
   const record = await put(store, sampleRecord({ principal: "ann" }));
   const copy = join(folder(t), "copy");
@@ -239,6 +239,9 @@ test("a backup is a folder that opens like any other", async (t) => {
   await end(store, record);
   const restored = use(t, { path: copy });
   assert.deepEqual(restored.get(record.handle)?.record, record);
+  const cursor = (await store.timeline(record.handle))[0]?.cursor ?? "";
+  const [change] = await changes(restored, cursor, 1);
+  assert.equal(change?.type, "gap", "what followed on the cursor there is not what follows here");
 });
 
 test("stores on one folder close one by one", async (t) => {
@@ -251,6 +254,21 @@ test("stores on one folder close one by one", async (t) => {
   await other.close();
   const again = use(t, { path });
   assert.equal(again.get(record.handle)?.record.state, "ended");
+});
+
+test("closing waits for writes under way, and opening again meanwhile is no trouble", async (t) => {
+  const path = folder(t);
+  const first = lmdb({ path });
+  const writing = Array.from({ length: 100 }, () => put(first));
+  await Promise.resolve();
+  const closing = first.close();
+  const second = use(t, { path });
+  const [record] = await Promise.all(writing);
+  await closing;
+  assert.equal(second.get(record?.handle ?? sampleRecord().handle)?.record.version, 1);
+  await put(second);
+  await second.close();
+  assert.equal(use(t, { path }).stats()["records"], 101);
 });
 
 function folder(t: TestContext): string {

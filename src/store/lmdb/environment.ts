@@ -92,11 +92,27 @@ export class Environment {
     this.#readsAreFresh = false;
   };
 
+  /** A copy of the newest snapshot. Its journal has an id of its own: a cursor of ours is no place in what it goes on with. */
+  async copyTo(folder: string): Promise<void> {
+    mkdirSync(folder, { recursive: true, mode: 0o700 });
+    await this.root.backup(folder, true);
+    const copy = open<string, string>({ path: folder, noSubdir: false, maxDbs: 16, encoding: "string" });
+    await copy
+      .openDB<string, string>({ name: "meta", encoding: "string" })
+      .put(META.journalId, newJournalId());
+    await copy.close();
+  }
+
+  /** The last one to go waits for what is under way; who comes meanwhile keeps the environment open. */
   async release(): Promise<void> {
     this.#users -= 1;
     if (this.#users > 0) return;
-    if (Environment.#open.get(this.path) === this) Environment.#open.delete(this.path);
-    this.#closing ??= this.writes.idle().then(() => this.root.close());
+    await this.writes.idle();
+    if (this.#users > 0) return;
+    if (this.#closing === undefined) {
+      Environment.#open.delete(this.path);
+      this.#closing = this.root.close();
+    }
     await this.#closing;
   }
 }
@@ -129,7 +145,7 @@ function readIdentity(root: RootDatabase<string, string>, meta: Database<string,
     const format = meta.get(META.format);
     if (format === undefined) {
       meta.putSync(META.format, FORMAT);
-      meta.putSync(META.journalId, randomBytes(6).toString("hex"));
+      meta.putSync(META.journalId, newJournalId());
     } else if (format !== FORMAT) {
       throw new HoldfastError(
         "store-corrupt",
@@ -140,6 +156,10 @@ function readIdentity(root: RootDatabase<string, string>, meta: Database<string,
     if (id === undefined) throw new HoldfastError("store-corrupt", "The folder has no journal id.");
     return id;
   });
+}
+
+function newJournalId(): string {
+  return randomBytes(6).toString("hex");
 }
 
 function explain(folder: string, error: unknown): HoldfastError {

@@ -92,7 +92,7 @@ export function ticketTake(db: Databases, ticket: string, now: number): () => Ui
   };
 }
 
-export function ticketKey(ticket: string): string {
+function ticketKey(ticket: string): string {
   return keyText(`t:${ticket}`);
 }
 

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 
 import type { SessionRecord } from "../../kernel/record.ts";
 import { dueAt } from "../../kernel/record.ts";
-import type { CredentialKey, Handle } from "../../kernel/secret.ts";
+import type { Handle } from "../../kernel/secret.ts";
 
 /**
  * What the folder holds: one LMDB environment with these databases. Keys are ordered text, so that any LMDB tool shows
@@ -118,8 +118,6 @@ export function decodeCursor(journalId: string, cursor: string): number | undefi
   const digits = cursor.slice(journalId.length + 1);
   return /^\d{1,15}$/.test(digits) ? Number(digits) : undefined;
 }
-
-export type LookupKey = CredentialKey | Handle;
 
 const PRINTABLE = /^[\x20-\x22\x24-\x7e][\x20-\x7e]*$/;
 const LOOKUP_KEY = /^[\x21-\x7e]{1,100}$/;

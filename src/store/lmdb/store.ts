@@ -1,4 +1,4 @@
-import { mkdirSync, statSync } from "node:fs";
+import { statSync } from "node:fs";
 
 import type { Barrier, BarrierDraft } from "../../kernel/barrier.ts";
 import type { Clock } from "../../kernel/clock.ts";
@@ -233,8 +233,7 @@ export class LmdbStore implements SessionStore {
 
   /** A copy of the folder as it is now, into a folder that is empty or not there yet, while everybody goes on. */
   async backup(folder: string): Promise<void> {
-    mkdirSync(folder, { recursive: true, mode: 0o700 });
-    await this.#reading().root.backup(folder, true);
+    await this.#reading().copyTo(folder);
   }
 
   async close(): Promise<void> {
