@@ -65,7 +65,10 @@ export function across(name: string, missing: string | undefined, start: () => P
         assert.equal(receipt.state, "closed", JSON.stringify(receipt));
         assert.ok(receipt.signalledAt !== undefined && receipt.closedAt !== undefined);
       }
-      assert.deepEqual(account.receipts.map(({ node }) => node).sort(), ["a", "b", "b", "c", "c"]);
+      assert.deepEqual(
+        account.receipts.map(({ node }) => node ?? "").toSorted((x, y) => x.localeCompare(y)),
+        ["a", "b", "b", "c", "c"],
+      );
       await Promise.all([...mine, child].map(({ closed }) => closed));
       assert.equal(await bob.echo("still here"), "still here");
 
