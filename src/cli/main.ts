@@ -1,7 +1,7 @@
 #!/usr/bin/env node
 import { commands } from "./commands/index.ts";
 import { run } from "./run.ts";
-import { version } from "../gateway/version.ts";
+import { version } from "./version.ts";
 
 const interrupt = new AbortController();
 for (const signal of ["SIGINT", "SIGTERM"] as const) process.on(signal, () => interrupt.abort());

@@ -1,7 +1,7 @@
 import { parseArgs } from "node:util";
 import type { Command, Terminal } from "./command.ts";
 import { CommandError, EXIT } from "./command.ts";
-import { nearest } from "../gateway/config/nearest.ts";
+import { nearest } from "../gateway/nearest.ts";
 
 /** Runs one command line. Returns the exit code and never throws for what a person typed. */
 export async function run(

@@ -1,92 +1,96 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer } from "node:http";
+import { createServer as createSecureServer } from "node:https";
+import type { Console } from "../console/index.ts";
+import { HoldfastError } from "../kernel/index.ts";
+import type { Certificate } from "./certificate.ts";
+import type { AdminConfig } from "./config.ts";
+import { listening, stopServer } from "./http-server.ts";
+import { addressOf } from "./listener.ts";
 
-import type { Console, ConsoleCounts, ConsoleParts, ConsoleTokens } from "../console/index.ts";
-import { createConsole } from "../console/index.ts";
-import type { Certificates } from "./certificates.ts";
-import { ADMIN_PORT, LOOPBACK } from "./config/index.ts";
-import type { AdminConfig } from "./config/index.ts";
-import { CONTENT_TYPE } from "./exposition.ts";
-import { HttpServer } from "./http-server.ts";
-import type { Metrics } from "./metrics.ts";
+const ADMIN_PORT = 7070;
 
-export interface AdminParts extends Omit<ConsoleParts, "origin" | "secure"> {
-  readonly metrics: Metrics;
-  readonly certificates: Certificates | undefined;
-  /** Why this process should get no new work; `undefined` when it should. */
-  readonly notReady: () => string | undefined;
+export interface AdminParts {
+  readonly config: AdminConfig;
+  readonly certificate: Certificate | undefined;
+  readonly ready: () => string | undefined;
+  readonly metrics: () => Promise<string>;
 }
 
-/** One server for what operators and their tools ask: health, metrics, the admin API and the console's page. */
+/** The admin port: health, metrics, and everything else the console's. It listens before the console exists. */
 export class AdminServer {
   readonly #parts: AdminParts;
-  #server: HttpServer | undefined;
-  #console: (Console & ConsoleTokens & ConsoleCounts) | undefined;
+  readonly #server: ReturnType<typeof createServer>;
+  console: Console | undefined;
 
-  private constructor(parts: AdminParts) {
+  constructor(parts: AdminParts) {
     this.#parts = parts;
+    assertSafe(parts.config);
+    const serve = (request: IncomingMessage, response: ServerResponse): void =>
+      void this.#answer(request, response);
+    if (parts.certificate === undefined) this.#server = createServer(serve);
+    else {
+      const secure = createSecureServer(parts.certificate.options, serve);
+      parts.certificate.onChange((options) => secure.setSecureContext(options));
+      this.#server = secure;
+    }
   }
 
-  static async listen(config: AdminConfig, parts: AdminParts): Promise<AdminServer> {
-    const made = new AdminServer(parts);
-    const server = await HttpServer.listen({
-      host: config.host ?? LOOPBACK,
-      port: config.port ?? ADMIN_PORT,
-      certificates: parts.certificates,
-      handle: (request, response) => made.#handle(request, response),
-      answered: (method, status, seconds) => parts.metrics.answered("admin", method, status, seconds),
-      onFault: (error) => parts.log.error({ err: error }, "an admin request failed"),
-    });
-    made.#server = server;
-    const origin = config.origin ?? server.origin;
-    made.#console = createConsole({ ...parts, origin, secure: origin.startsWith("https:") });
-    return made;
+  async listen(): Promise<void> {
+    await listening(
+      this.#server,
+      this.#parts.config.port ?? ADMIN_PORT,
+      this.#parts.config.host ?? "127.0.0.1",
+    );
   }
 
-  /** Where it listens, for programs on this machine. */
-  get address(): string {
-    return this.#server?.origin ?? "";
+  /** Where a browser on this machine reaches it. */
+  get origin(): string {
+    const own = addressOf(this.#parts.certificate === undefined ? "http" : "https", this.#server);
+    return (
+      this.#parts.config.origin ?? own.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    );
   }
 
-  signInLink(): Promise<string> {
-    return this.#running.signInLink();
+  close(): Promise<void> {
+    return stopServer(this.#server, 1_000);
   }
 
-  token(name: string): Promise<string> {
-    return this.#running.token("operator", name);
-  }
-
-  async close(): Promise<void> {
-    await this.#console?.close();
-    await this.#server?.drain(GRACE_MS);
-  }
-
-  get #running(): Console & ConsoleTokens {
-    if (this.#console === undefined) throw new Error("the admin server is not listening yet");
-    return this.#console;
-  }
-
-  async #handle(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     const path = (request.url ?? "/").split("?", 1)[0];
-    if (path === "/healthz") return plain(response, 200, "ok\n");
+    if (path === "/healthz") return plain(response, 200, "alive\n");
     if (path === "/readyz") {
-      const why = this.#parts.notReady();
+      const why = this.#parts.ready();
       return plain(response, why === undefined ? 200 : 503, why === undefined ? "ready\n" : `${why}\n`);
     }
-    if (this.#console === undefined) return plain(response, 503, "starting\n");
     if (path === "/metrics") {
-      const sessions = await this.#console.sessionCounts();
-      response.setHeader("content-type", CONTENT_TYPE);
-      return plain(response, 200, await this.#parts.metrics.render(sessions));
+      try {
+        return plain(response, 200, await this.#parts.metrics(), "text/plain; version=0.0.4; charset=utf-8");
+      } catch (error) {
+        return plain(response, 503, `${String(error)}\n`);
+      }
     }
-    await this.#console.handle(request, response);
+    if (this.console === undefined) return plain(response, 503, "starting\n");
+    await this.console.handle(request, response);
   }
 }
 
-function plain(response: ServerResponse, status: number, text: string): void {
-  if (!response.hasHeader("content-type")) response.setHeader("content-type", "text/plain; charset=utf-8");
-  response.setHeader("cache-control", "no-store");
-  response.writeHead(status, { "content-length": Buffer.byteLength(text) }).end(text);
+/** Whoever reaches the admin port without TLS may be read and written to by everybody between. */
+function assertSafe({ host = "127.0.0.1", tls, exposed }: AdminConfig): void {
+  const loopback = host === "localhost" || host === "::1" || host.startsWith("127.");
+  if (loopback || tls !== undefined || exposed === true) return;
+  throw new HoldfastError(
+    "invalid-argument",
+    `admin.host is ${host}, which others can reach: give admin.tls a certificate, or say admin.exposed: true if a proxy with TLS stands in front.`,
+  );
 }
 
-/** Requests of operators are short; open feeds were ended before. */
-const GRACE_MS = 1_000;
+function plain(
+  response: ServerResponse,
+  status: number,
+  text: string,
+  type = "text/plain; charset=utf-8",
+): void {
+  response.writeHead(status, { "content-type": type, "cache-control": "no-store" });
+  response.end(text);
+}

@@ -1,275 +1,186 @@
 import { mkdirSync } from "node:fs";
-import { hostname } from "node:os";
-
-import type { ListenerView } from "../console/index.ts";
-import { writeAdminFile } from "../console/index.ts";
+import { createConsole, writeAdminFile } from "../console/index.ts";
+import type { Console, ConsoleTokens } from "../console/index.ts";
 import { Revocations } from "../governance/index.ts";
-import type { Kernel, KernelPolicy, MechanismPolicy, SessionStore } from "../kernel/index.ts";
-import { createKernel } from "../kernel/index.ts";
+import type { Kernel, PrincipalLimit } from "../kernel/index.ts";
+import { createKernel, defaultPolicy } from "../kernel/index.ts";
 import { AdminServer } from "./admin.ts";
-import { Certificates } from "./certificates.ts";
-import type { Config, ListenerConfig, MechanismConfig, PolicyConfig, TlsConfig } from "./config/index.ts";
-import { LOOPBACK, spanMs } from "./config/index.ts";
-import { disposeOfOwn } from "./departure.ts";
-import { FaultLog } from "./fault-log.ts";
-import type { Listener } from "./listeners/index.ts";
-import { listenerKinds } from "./listeners/index.ts";
-import type { OpenLog } from "./log.ts";
-import { openLog } from "./log.ts";
+import { Certificate } from "./certificate.ts";
+import type { Config } from "./config.ts";
+import { configSpan } from "./config.ts";
+import type { Listener } from "./listener.ts";
+import { kinds } from "./listeners/index.ts";
+import type { Log } from "./log.ts";
+import { createLog } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { openStore } from "./stores.ts";
-import { version } from "./version.ts";
 
-/**
- * Starts everything a configuration names; resolves when it is ready. What was started is stopped again when one part
- * of it cannot.
- * @throws HoldfastError `store-unavailable`; Error in plain words when something cannot listen.
- */
-export async function up(config: Config = {}): Promise<Gateway> {
-  const gateway = new Gateway(config);
-  try {
-    await gateway.start();
-  } catch (error) {
-    await gateway.close();
-    throw error;
-  }
-  return gateway;
+export interface Gateway {
+  readonly kernel: Kernel;
+  /** Where the console and its API are. */
+  readonly adminOrigin: string;
+  readonly listeners: readonly Listener[];
+  /** An address that signs one browser in to the console, once. */
+  signInLink(): Promise<string>;
+  /** Reads certificates again. */
+  reload(): void;
+  /** Drains within the configured time and stops. */
+  close(): Promise<void>;
 }
 
-/** One process: a kernel over a store, listeners in front of it, and the admin server beside them. */
-export class Gateway {
+export interface GatewayOptions {
+  readonly version?: string;
+  readonly log?: Log;
+}
+
+/**
+ * Starts everything the configuration names. Without any: LMDB in ./data, the console on 127.0.0.1:7070.
+ * @throws HoldfastError `invalid-argument`, `store-unavailable`, or the system's own error for a port that is taken.
+ */
+export async function up(config: Config = {}, options: GatewayOptions = {}): Promise<Gateway> {
+  const running = new RunningGateway(config, options);
+  try {
+    await running.start();
+  } catch (error) {
+    await running.close();
+    throw error;
+  }
+  return running;
+}
+
+class RunningGateway implements Gateway {
   readonly kernel: Kernel;
-  readonly version: string = version();
+  readonly listeners: Listener[] = [];
   readonly #config: Config;
+  readonly #log: Log;
+  readonly #version: string;
   readonly #data: string;
-  readonly #log: OpenLog;
-  readonly #store: SessionStore;
-  readonly #revocations: Revocations;
+  readonly #certificate: Certificate | undefined;
   readonly #metrics: Metrics;
-  readonly #listeners: Listener[] = [];
-  readonly #certificates = new Set<Certificates>();
-  #admin: AdminServer | undefined;
-  #started = false;
-  #draining = false;
+  readonly #revocations: Revocations;
+  readonly #admin: AdminServer;
+  #console: (Console & ConsoleTokens) | undefined;
+  #state: "starting" | "ready" | "draining" = "starting";
   #closing: Promise<void> | undefined;
 
-  /** @internal Use `up`. */
-  constructor(config: Config) {
+  constructor(config: Config, options: GatewayOptions) {
     this.#config = config;
+    this.#version = options.version ?? "0";
+    this.#log = options.log ?? createLog(config.log?.level ?? "info");
     this.#data = config.data ?? "data";
-    const node =
-      config.node ??
-      `${
-        hostname()
-          .replace(/[^A-Za-z0-9._-]/g, "-")
-          .slice(0, 48) || "node"
-      }-${process.pid}`;
-    this.#log = openLog(config.log ?? {}, { node, version: this.version });
-    const faults = new FaultLog(this.#log.log);
-    this.#store = openStore(config.store ?? { kind: "lmdb" }, this.#data);
+    mkdirSync(this.#data, { recursive: true });
+    const { policy = {}, admin = {} } = config;
     this.kernel = createKernel({
-      store: this.#store,
-      node,
-      about: { version: this.version, pid: process.pid, host: hostname() },
-      policy: policyOf(config.policy ?? {}),
-      onFault: (error) => faults.report(error),
+      store: openStore(config.store ?? { kind: "lmdb" }, this.#data),
+      ...(config.node !== undefined && { node: config.node }),
+      about: { pid: process.pid, version: this.#version },
+      policy: {
+        leaseMs: configSpan(policy.lease, defaultPolicy.leaseMs),
+        retainEndedMs: configSpan(policy["retain-ended"], defaultPolicy.retainEndedMs),
+        receiptMs: configSpan(policy.receipt, defaultPolicy.receiptMs),
+      },
+      onFault: (error) => this.#log.warn({ err: error }, "a fault in the background"),
     });
+    this.#certificate = admin.tls === undefined ? undefined : new Certificate(admin.tls, this.#log);
+    this.#metrics = new Metrics(this.kernel, () => this.listeners);
     this.#revocations = new Revocations(this.kernel);
-    this.#metrics = new Metrics({
+    this.#admin = new AdminServer({
+      config: admin,
+      certificate: this.#certificate,
+      ready: () => this.#unready(),
+      metrics: () => this.#metrics.text(),
+    });
+  }
+
+  get adminOrigin(): string {
+    return this.#admin.origin;
+  }
+
+  async start(): Promise<void> {
+    await this.kernel.start();
+    await this.#admin.listen();
+    this.#console = createConsole({
       kernel: this.kernel,
       revocations: this.#revocations,
-      listeners: () => this.listeners,
-      version: this.version,
+      listeners: () =>
+        this.listeners.map((one) => ({
+          name: one.name,
+          mechanism: one.mechanism,
+          address: one.address,
+          open: one.open(),
+          draining: this.#state === "draining",
+        })),
+      version: this.#version,
+      origin: this.#admin.origin,
+      secure: this.#certificate !== undefined,
+      refusals: () => this.kernel.refusals,
+      log: this.#log,
     });
+    this.#admin.console = this.#console;
+    for (const config of this.#config.listeners ?? []) {
+      const kind = kinds[config.mechanism];
+      if (kind === undefined) continue;
+      const log = this.#log.child({ listener: config.name ?? config.mechanism });
+      const limit = this.#limitOf(config.mechanism);
+      this.listeners.push(await kind.listen(config, { kernel: this.kernel, log, data: this.#data, limit }));
+    }
+    writeAdminFile(this.#data, {
+      url: this.#admin.origin,
+      token: await this.#console.token("operator", "local"),
+    });
+    this.#state = "ready";
+    this.#log.info({ node: this.kernel.node, admin: this.#admin.origin }, "ready");
   }
 
-  /** @internal Use `up`. */
-  async start(): Promise<void> {
-    const startedAt = performance.now();
-    const { log } = this.#log;
-    mkdirSync(this.#data, { recursive: true, mode: 0o700 });
-    await this.kernel.start();
-    const { admin = {}, listeners = [{ mechanism: "web" }] } = this.#config;
-    this.#admin = await explained("the admin server", () =>
-      AdminServer.listen(admin, {
-        kernel: this.kernel,
-        revocations: this.#revocations,
-        listeners: () => this.listeners,
-        version: this.version,
-        refusals: () => this.kernel.refusals,
-        log,
-        metrics: this.#metrics,
-        certificates: admin.tls === undefined ? undefined : this.#certificate(admin.tls),
-        notReady: () => this.#notReady(),
-      }),
-    );
-    for (const config of listeners) this.#listeners.push(await this.#listen(config));
-    writeAdminFile(this.#data, { url: this.#admin.address, token: await this.#admin.token("command line") });
-    this.#started = true;
-    const tookMs = Math.round(performance.now() - startedAt);
-    log.info(
-      { store: this.#store.kind, admin: this.#admin.address, listeners: this.listeners, tookMs },
-      "ready",
-    );
+  async signInLink(): Promise<string> {
+    if (this.#console === undefined) throw new Error("the gateway has not started");
+    return this.#console.signInLink();
   }
 
-  /** Where the console and the admin API are. */
-  get adminAddress(): string {
-    return this.#admin?.address ?? "";
+  reload(): void {
+    this.#certificate?.reload();
   }
 
-  get listeners(): readonly ListenerView[] {
-    return this.#listeners.map((listener) => ({
-      name: listener.name,
-      mechanism: listener.mechanism,
-      address: listener.address,
-      open: listener.open(),
-      draining: this.#draining,
-    }));
-  }
-
-  /** Signs one browser in to the console, once, as an operator. */
-  signInLink(): Promise<string> {
-    if (this.#admin === undefined) throw new Error("this gateway is not up");
-    return this.#admin.signInLink();
-  }
-
-  /**
-   * Reads certificates again, opens the log file again, and takes a new log level from `config`. Everything else of a
-   * configuration takes a new start. Returns the members that differ and were not taken.
-   */
-  reload(config: Config = this.#config): readonly string[] {
-    this.#log.reopen();
-    for (const certificates of this.#certificates) certificates.reload();
-    this.#log.log.level = config.log?.level ?? "info";
-    const waiting = differing({ ...config, log: undefined }, { ...this.#config, log: undefined });
-    if (waiting.length > 0) this.#log.log.warn({ waiting }, "these changes need a new start");
-    else this.#log.log.info("reloaded");
-    return waiting;
-  }
-
-  /**
-   * Leaves in good order: not ready any more, nothing new taken, what is under way finished or suspended for its peer
-   * to resume elsewhere, the rest ended; all of it within `ms` (the configuration's `drain` unless given).
-   */
-  drain(ms: number = spanMs(this.#config.drain ?? "30s")): Promise<void> {
-    this.#closing ??= this.#leave(ms);
+  close(): Promise<void> {
+    this.#closing ??= this.#stop();
     return this.#closing;
   }
 
-  /** Ends everything now. Also while it drains: then at once. */
-  async close(): Promise<void> {
-    this.#closing ??= this.#leave(0);
-    await Promise.all(this.#listeners.map((listener) => listener.close()));
-    await this.#closing;
-  }
-
-  async #listen(config: ListenerConfig): Promise<Listener> {
-    const kind = listenerKinds.get(config.mechanism);
-    if (kind === undefined) throw new Error(`There is no listener for the mechanism ${config.mechanism}.`);
-    const name = config.name ?? config.mechanism;
-    return explained(`listener "${name}"`, () =>
-      kind.open(config, {
-        kernel: this.kernel,
-        name,
-        host: config.host ?? LOOPBACK,
-        port: config.port,
-        log: this.#log.log.child({ listener: name }),
-        certificates: (tls) => this.#certificate(tls),
-        answered: (method, status, seconds) => this.#metrics.answered(name, method, status, seconds),
-      }),
-    );
-  }
-
-  #certificate(config: TlsConfig): Certificates {
-    const certificates = new Certificates(config, this.#log.log);
-    this.#certificates.add(certificates);
-    return certificates;
-  }
-
-  #notReady(): string | undefined {
-    if (this.#draining) return "draining";
-    if (!this.#started) return "starting";
+  /** Why this gateway should get no traffic, for a balancer; undefined when it should. */
+  #unready(): string | undefined {
+    if (this.#state !== "ready") return this.#state;
     return this.kernel.feedLive ? undefined : "the store's feed is lost";
   }
 
-  async #leave(ms: number): Promise<void> {
-    const { log } = this.#log;
-    const startedAt = performance.now();
-    const deadlineAt = this.kernel.clock.now() + ms;
-    this.#draining = true;
-    if (this.#started)
-      log.info({ ms, open: this.listeners.map(({ name, open }) => ({ name, open })) }, "draining");
-    const drained = this.#listeners.map((listener) =>
-      ms > 0 ? listener.drain(deadlineAt) : listener.close(),
-    );
-    for (const result of await Promise.allSettled(drained))
-      if (result.status === "rejected")
-        log.error({ err: result.reason as unknown }, "a listener did not stop well");
-    if (this.#started) {
-      // A store that is down must not keep the process: its sessions are then inherited by others.
-      await disposeOfOwn(this.kernel).then(
-        ({ suspended, ended }) => log.info({ suspended, ended }, "sessions left in good order"),
-        (error: unknown) => log.error({ err: error }, "sessions were left behind"),
-      );
-    }
-    await this.#admin?.close();
-    for (const certificates of this.#certificates) certificates.close();
-    this.#metrics.close();
+  #limitOf(mechanism: string): PrincipalLimit | undefined {
+    const found = this.#config.limits?.find((limit) => limit.mechanism === mechanism);
+    return found === undefined
+      ? undefined
+      : { perPrincipal: found["per-principal"], onLimit: found["on-limit"] ?? "refuse" };
+  }
+
+  /** Stop accepting, let peers go, and only then give the lease back: a session is never without a node that answers for it. */
+  async #stop(): Promise<void> {
+    this.#state = "draining";
+    const deadlineAt = this.kernel.clock.now() + configSpan(this.#config.drain, 10_000);
+    this.#log.info({ open: this.listeners.reduce((sum, one) => sum + one.open(), 0) }, "draining");
+    await this.#each((listener) => listener.drain(deadlineAt));
+    await this.#each((listener) => listener.close());
+    await this.#console?.close();
+    await this.#admin.close();
     this.#revocations.close();
     await this.kernel.close();
-    await this.#store.close();
-    if (this.#started) log.info({ tookMs: Math.round(performance.now() - startedAt) }, "stopped");
-    this.#log.close();
+    this.#metrics.close();
+    this.#certificate?.close();
+    await this.kernel.store.close();
+    this.#log.info({}, "stopped");
   }
-}
 
-function policyOf(config: PolicyConfig): Partial<KernelPolicy> {
-  const { lease, receipt, retainEnded, dataBytes, mechanisms = {} } = config;
-  return {
-    ...(lease !== undefined && { leaseMs: spanMs(lease) }),
-    ...(receipt !== undefined && { receiptMs: spanMs(receipt) }),
-    ...(retainEnded !== undefined && { retainEndedMs: spanMs(retainEnded) }),
-    ...(dataBytes !== undefined && { dataBytes }),
-    mechanisms: Object.fromEntries(
-      Object.entries(mechanisms).map(([name, mechanism]) => [name, mechanismPolicy(mechanism)]),
-    ),
-  };
-}
-
-function mechanismPolicy({ idle, absolute, resumable, ...limits }: MechanismConfig): MechanismPolicy {
-  return {
-    ...limits,
-    ...(idle !== undefined && { idleMs: spanMs(idle) }),
-    ...(absolute !== undefined && { absoluteMs: spanMs(absolute) }),
-    ...(resumable !== undefined && { resumableMs: spanMs(resumable) }),
-  };
-}
-
-/** Members at the top of two configurations that are not the same. */
-function differing(one: object, other: object): string[] {
-  const texts = (config: object): Map<string, string | undefined> =>
-    new Map(Object.entries(config).map(([name, value]) => [name, JSON.stringify(value)]));
-  const [left, right] = [texts(one), texts(other)];
-  return [...new Set([...left.keys(), ...right.keys()])].filter((name) => left.get(name) !== right.get(name));
-}
-
-/** What the system says of a port is of little help without whose it is. */
-async function explained<T>(what: string, open: () => Promise<T>): Promise<T> {
-  try {
-    return await open();
-  } catch (error) {
-    const { code, address, port, message } = error as NodeJS.ErrnoException & {
-      address?: string;
-      port?: number;
-    };
-    const at = port === undefined ? "" : ` on ${address ?? ""}:${port}`;
-    const why =
-      code === "EADDRINUSE"
-        ? "another program listens there already"
-        : code === "EACCES" && port !== undefined
-          ? "the system does not allow it; ports below 1024 need the right to bind them"
-          : message;
-    throw new Error(`Cannot start ${what}${at}: ${why}.`, { cause: error });
+  /** One listener that fails to stop must not keep the others from it. */
+  async #each(stop: (listener: Listener) => Promise<void>): Promise<void> {
+    const results = await Promise.allSettled(this.listeners.map(stop));
+    for (const result of results)
+      if (result.status === "rejected")
+        this.#log.error({ err: result.reason as unknown }, "a listener did not stop as it should");
   }
 }

@@ -1,6 +1,6 @@
-export type { Config, ConfigFault, ListenerConfig, Loaded } from "./config/index.ts";
-export { ConfigError, loadConfig, parseConfig } from "./config/index.ts";
-export { Gateway, up } from "./gateway.ts";
-export type { Listener, ListenerKind, ListenerParts } from "./listeners/index.ts";
-export { schema } from "./listeners/index.ts";
+export type { Config, ListenerConfig, StoreConfig } from "./config.ts";
+export { ConfigError, parseConfig, publishedSchema, readConfig } from "./config.ts";
+export type { Gateway, GatewayOptions } from "./gateway.ts";
+export { up } from "./gateway.ts";
+export type { Log } from "./log.ts";
 export { sampleConfig } from "./sample.ts";

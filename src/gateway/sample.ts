@@ -1,59 +1,46 @@
-export const sampleConfig: string = `# Holdfast's configuration. Every member may be left out; what is commented shows the default.
-# \${NAME} in a text is replaced by that environment variable. docs/gateway.md explains all of it.
+/** What `holdfast init` writes: every member, those with a default commented out. A test reads it back. */
+export const sampleConfig: string = `# Holdfast gateway. Every member may be left out; what is commented out shows the default.
 
-# This process's name; it must be unique among those that share a store.
-# node: gw-1
+# This process's name, unique among those that share the store.
+# node: gateway-1
 
-# Folder for what the gateway keeps on this machine: sessions (LMDB), and how the command line finds it.
-data: data
+# Folder for what belongs to this gateway: the embedded store, and admin.json for the command line.
+data: ./data
 
-# Where sessions live.
+# Where sessions are kept: lmdb (this machine), redis or postgres (many machines), memory (gone with the process).
 store:
-  # Processes of one machine share a folder. For many machines:
-  #   kind: redis
-  #   url: \${REDIS_URL}
-  # or
-  #   kind: postgres
-  #   url: \${DATABASE_URL}
   kind: lmdb
-  # path: data
-  # Live records held in this process's memory, kept coherent by the store; false for none.
-  # nearCache: 100000
+  # kind: redis
+  # url: \${REDIS_URL}
+  # near-cache: 100000
 
-# Limits that hold whatever a mechanism asks for.
-policy:
-  # A process silent for this long is taken for dead; one that is cut off closes its connections within it.
-  # lease: 5s
-  # How long an ended session is remembered, so that late use is recognised.
-  # retainEnded: 24h
-  mechanisms: {}
-  #   web:
-  #     absolute: 12h
-  #     perPrincipal: 10
-  #     onLimit: evict-oldest
-  #     principals:
-  #       ci-robot: 100
-
-# Console, admin API, metrics and health. Beyond the loopback it needs tls.
+# The console, its API, /metrics, /healthz and /readyz.
 admin:
-  # host: 127.0.0.1
+  host: 127.0.0.1
   port: 7070
-  # tls:
-  #   certificate: /etc/holdfast/tls.crt
-  #   key: /etc/holdfast/tls.key
+  # tls: { cert: /etc/holdfast/cert.pem, key: /etc/holdfast/key.pem }
 
 log:
-  # trace, debug, info, warn, error or silent
   level: info
 
-# How long a stop waits for what is open.
-drain: 30s
+policy:
+  # A node silent for this long is taken for dead.
+  lease: 5s
+  # How long an ended session is remembered, so that late use is recognised.
+  retain-ended: 24h
+
+# How many live sessions one principal may have.
+limits:
+  - { mechanism: web, per-principal: 20, on-limit: evict-oldest }
+
+# How long stopping may take.
+drain: 10s
 
 listeners:
-  # Web sessions for applications behind nginx, Traefik or Caddy: /verify answers whether a request has one.
+  # Tells a reverse proxy who is behind a request: nginx auth_request, Traefik ForwardAuth, Caddy forward_auth.
   - mechanism: web
+    name: verify
+    host: 127.0.0.1
     port: 7080
-    # signIn: /sign-in
-    # cookie:
-    #   name: __Host-session
+    preset: aal2
 `;

@@ -1,45 +1,37 @@
-import { mkdirSync } from "node:fs";
-
+import { HoldfastError } from "../kernel/index.ts";
 import type { SessionStore } from "../kernel/index.ts";
 import { lmdb } from "../store/lmdb/index.ts";
 import { memory } from "../store/memory/index.ts";
 import { nearCache } from "../store/near/index.ts";
 import { postgres } from "../store/postgres/index.ts";
 import { redis } from "../store/redis/index.ts";
-import type { Span, StoreConfig } from "./config/index.ts";
-import { spanMs } from "./config/index.ts";
+import type { StoreConfig } from "./config.ts";
 
-/** The store a configuration names, with a near cache in front where others can write to it too. */
+/** @throws HoldfastError `invalid-argument` when a store that needs an address has none. */
 export function openStore(config: StoreConfig, data: string): SessionStore {
-  const store = bareStore(config, data);
-  if (store.reach === "process" || config.nearCache === false) return store;
-  return nearCache(store, config.nearCache === undefined ? {} : { maxEntries: config.nearCache });
+  const store = bare(config, data);
+  const entries = config["near-cache"] ?? 100_000;
+  return store.reach === "process" || entries === 0 ? store : nearCache(store, { maxEntries: entries });
 }
 
-function bareStore(config: StoreConfig, data: string): SessionStore {
-  const timeout = timeoutOf(config.timeout);
+function bare(config: StoreConfig, data: string): SessionStore {
   switch (config.kind) {
     case "memory":
       return memory();
-    case "lmdb": {
-      const path = config.path ?? data;
-      mkdirSync(path, { recursive: true, mode: 0o700 });
-      return lmdb({ path, ...timeout });
-    }
+    case "lmdb":
+      return lmdb({ path: config.path ?? data });
     case "redis":
-      return redis(config.url, { ...timeout, ...(config.prefix !== undefined && { prefix: config.prefix }) });
-    case "postgres": {
-      const { schema, connections, migrate } = config;
-      return postgres(config.url, {
-        ...timeout,
-        ...(schema !== undefined && { schema }),
-        ...(connections !== undefined && { connections }),
-        ...(migrate !== undefined && { migrate }),
-      });
-    }
+      return redis(addressed(config));
+    case "postgres":
+      return postgres(addressed(config));
   }
 }
 
-function timeoutOf(span: Span | undefined): { timeoutMs?: number } {
-  return span === undefined ? {} : { timeoutMs: spanMs(span) };
+function addressed({ kind, url }: StoreConfig): string {
+  if (url === undefined)
+    throw new HoldfastError(
+      "invalid-argument",
+      `store.url must say where ${kind} is, such as ${kind}://127.0.0.1.`,
+    );
+  return url;
 }

@@ -6,10 +6,13 @@ import { revoke } from "./revoke.ts";
 import { sessions } from "./sessions.ts";
 import { show } from "./show.ts";
 import { trace } from "./trace.ts";
+import { init, up } from "./up.ts";
 import { watch } from "./watch.ts";
 
 /** Every command there is, in the order in which `holdfast --help` lists them. */
 export const commands: readonly Command[] = [
+  up,
+  init,
   sessions,
   show,
   trace,

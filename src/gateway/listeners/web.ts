@@ -1,116 +1,115 @@
-import type { SessionsOptions } from "../../mechanisms/web/index.ts";
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer } from "node:http";
+import type { Sessions, SessionsOptions, WebSession } from "../../mechanisms/web/index.ts";
 import { createSessions } from "../../mechanisms/web/index.ts";
-import type { ListenerConfig, Span, TlsConfig } from "../config/index.ts";
-import { described, listenerSchema, object, span, text, tls } from "../config/schema.ts";
-import { HttpServer } from "../http-server.ts";
-import type { Listener, ListenerKind } from "./kind.ts";
-import { listenerKind } from "./kind.ts";
-import { ForwardAuth } from "./forward-auth.ts";
-
-export interface WebListenerConfig extends ListenerConfig {
-  readonly tls?: TlsConfig;
-  readonly preset?: "aal1" | "aal2" | "aal3";
-  readonly idle?: Span | false;
-  readonly absolute?: Span;
-  readonly rotateEvery?: Span;
-  readonly remember?: Span;
-  readonly cookie?: { readonly name?: string; readonly domain?: string; readonly why?: string };
-  readonly trustedProxies?: number;
-  readonly trustedOrigins?: readonly string[];
-  readonly signIn?: string;
-  readonly headers?: Partial<Record<"user" | "roles" | "session", string>>;
-}
-
-const HEADER = { type: "string", pattern: "^[A-Za-z0-9-]{1,64}$", title: "the name of a header" };
+import type { ListenerConfig } from "../config.ts";
+import { listening, stopServer } from "../http-server.ts";
+import type { Listener, ListenerContext, ListenerKind } from "../listener.ts";
+import { addressOf } from "../listener.ts";
+import { spanSchema } from "../schema.ts";
 
 /**
- * Web sessions for applications behind a proxy: the proxy asks here whether a request has a session, and passes on who
- * it is (nginx `auth_request`, Traefik `ForwardAuth`, Caddy `forward_auth`).
+ * Says to a reverse proxy who is behind a request: `GET /verify` for nginx's auth_request, Traefik's ForwardAuth and
+ * Caddy's forward_auth. `POST /logout` ends the session, `GET /sessions` lists the user's own.
  */
-export const web: ListenerKind = listenerKind<WebListenerConfig>({
-  mechanism: "web",
-  schema: listenerSchema("web", {
-    tls,
-    preset: described({ enum: ["aal1", "aal2", "aal3"] }, "Limits of NIST SP 800-63B; `aal2` unless given."),
-    idle: described(
-      { anyOf: [span, { const: false }], title: "a span, or false" },
-      "A session ends after this long without a request; overrides the preset.",
-    ),
-    absolute: described(span, "A session ends after this long whatever happens; overrides the preset."),
-    rotateEvery: described(span, "A session's secret is replaced after this long."),
-    remember: described(span, "How long a browser is remembered that asked for it; not at all unless given."),
-    cookie: described(
-      object({
-        name: described(text, "`__Host-session` unless given."),
-        domain: described(text, "Shared by the subdomains of this; weaker than a host's own cookie."),
-        why: described(text, "Why the cookie is weakened; needed with `domain`."),
-      }),
-      "As the application sets it that signs people in.",
-    ),
-    trustedProxies: described(
-      { type: "integer", minimum: 0, title: "a whole number" },
-      "Proxies in front, whose X-Forwarded-… headers are believed; 1 unless given.",
-    ),
-    trustedOrigins: described(
-      {
-        type: "array",
-        title: "a list of origins",
-        items: { type: "string", pattern: "^https?://[^/]+$", title: "an origin" },
+export const web: ListenerKind = {
+  defaultPort: 7080,
+  schema: {
+    properties: {
+      preset: {
+        enum: ["aal1", "aal2", "aal3"],
+        description: "Limits of NIST SP 800-63B; aal2 when left out.",
       },
-      "Other origins whose pages may send requests that change something.",
-    ),
-    signIn: described(
-      { type: "string", pattern: "^(https?:/)?/", title: "an address" },
-      "Where a browser without a session is sent, with its address as `rd`; 401 unless given.",
-    ),
-    headers: described(
-      object({
-        user: described(HEADER, "`remote-user` unless given."),
-        roles: described(HEADER, "`remote-groups` unless given; roles, with commas between."),
-        session: described(HEADER, "`x-session` unless given; the session's handle."),
-      }),
-      "Under which names the identity is told to the proxy.",
-    ),
-  }),
-  async open(config, parts): Promise<Listener> {
-    const sessions = createSessions({ kernel: parts.kernel, ...sessionsOptions(config) });
-    const auth = new ForwardAuth(sessions, {
-      trusted: (config.trustedProxies ?? 1) > 0,
-      signIn: config.signIn,
-      headers: { user: "remote-user", roles: "remote-groups", session: "x-session", ...config.headers },
+      idle: spanSchema,
+      absolute: spanSchema,
+      cookie: {
+        type: "string",
+        minLength: 1,
+        description: "The cookie's name; __Host-session when left out.",
+      },
+      bearer: { type: "boolean", description: "Also take Authorization: Bearer." },
+      "trusted-origins": { type: "array", items: { type: "string" } },
+      "trusted-proxies": { type: "integer", minimum: 0, maximum: 16 },
+    },
+  },
+  async listen(config, context): Promise<Listener> {
+    const sessions = createSessions(optionsOf(config, context));
+    let open = 0;
+    const server = createServer((request, response) => {
+      open++;
+      response.on("close", () => open--);
+      answer(sessions, request, response).catch((error: unknown) => {
+        context.log.error({ err: error }, "a request failed");
+        if (response.headersSent) response.destroy();
+        else send(response, 500, { code: "internal" });
+      });
     });
-    const certificates = config.tls === undefined ? undefined : parts.certificates(config.tls);
-    const server = await HttpServer.listen({
-      host: parts.host,
-      port: parts.port ?? 7080,
-      certificates,
-      handle: (request, response) => auth.handle(request, response),
-      answered: (method, status, seconds) => parts.answered(method, status, seconds),
-      onFault: (error) => parts.log.error({ err: error }, "a request failed"),
-    });
+    await listening(server, config.port ?? web.defaultPort, config.host ?? "127.0.0.1");
     return {
-      name: parts.name,
+      name: config.name ?? "web",
       mechanism: "web",
-      address: server.origin,
-      open: () => server.open,
-      drain: (deadlineAt) => server.drain(Math.max(0, deadlineAt - parts.kernel.clock.now())),
-      close: async () => server.close(),
+      address: addressOf("http", server),
+      open: () => open,
+      drain: (deadlineAt) => stopServer(server, deadlineAt - context.kernel.clock.now()),
+      close: () => stopServer(server, 0),
     };
   },
-});
+};
 
-function sessionsOptions(config: WebListenerConfig): SessionsOptions {
-  const { preset, idle, absolute, rotateEvery, remember, cookie = {}, trustedOrigins } = config;
-  const { name, domain, why = "" } = cookie;
+interface WebOptions {
+  readonly preset?: "aal1" | "aal2" | "aal3";
+  readonly idle?: string;
+  readonly absolute?: string;
+  readonly cookie?: string;
+  readonly bearer?: boolean;
+}
+
+function optionsOf(config: ListenerConfig, { kernel, limit }: ListenerContext): SessionsOptions {
+  // The schema has checked each of these.
+  const { preset, idle, absolute, cookie, bearer } = config as ListenerConfig & WebOptions;
   return {
-    bearer: true,
-    trustedProxies: config.trustedProxies ?? 1,
-    cookie: { ...(name !== undefined && { name }), ...(domain !== undefined && { weaken: { why, domain } }) },
+    kernel,
+    ...(limit !== undefined && { limits: limit }),
     ...(preset !== undefined && { preset }),
     ...(idle !== undefined && { idle }),
     ...(absolute !== undefined && { absolute }),
-    ...(rotateEvery !== undefined && { rotateEvery }),
-    ...(remember !== undefined && { remember }),
-    ...(trustedOrigins !== undefined && { csrf: { trustedOrigins } }),
+    ...(cookie !== undefined && { cookie: { name: cookie } }),
+    ...(bearer !== undefined && { bearer }),
+    csrf: { trustedOrigins: (config["trusted-origins"] as string[] | undefined) ?? [] },
+    trustedProxies: (config["trusted-proxies"] as number | undefined) ?? 0,
   };
+}
+
+async function answer(sessions: Sessions, request: IncomingMessage, response: ServerResponse): Promise<void> {
+  const session = await sessions.node(request, response);
+  if (session === undefined) return;
+  const path = (request.url ?? "/").split("?", 1)[0];
+  if (path === "/verify") return verify(session, response);
+  if (path === "/logout" && request.method === "POST") {
+    await session.logout();
+    return send(response, 200, { ended: true });
+  }
+  if (path === "/sessions" && request.method === "GET") {
+    if (session.principal === undefined) return send(response, 401, { code: "no-session" });
+    return send(response, 200, { current: session.handle, sessions: await sessions.list(session.principal) });
+  }
+  send(response, 404, { code: "not-found" });
+}
+
+/** Header values are what a proxy passes on, so nothing of a principal's name may end a line. */
+function verify(session: WebSession, response: ServerResponse): void {
+  if (session.principal === undefined || session.handle === undefined)
+    return send(response, 401, { code: "no-session" });
+  response.setHeader("x-holdfast-principal", encodeURIComponent(session.principal));
+  response.setHeader("x-holdfast-session", session.handle);
+  if (session.roles.length > 0)
+    response.setHeader("x-holdfast-roles", session.roles.map(encodeURIComponent).join(","));
+  if (session.authenticatedAt !== undefined)
+    response.setHeader("x-holdfast-authenticated-at", new Date(session.authenticatedAt).toISOString());
+  send(response, 200, { principal: session.principal, session: session.handle });
+}
+
+function send(response: ServerResponse, status: number, body: object): void {
+  response.writeHead(status, { "content-type": "application/json", "cache-control": "no-store" });
+  response.end(JSON.stringify(body));
 }
