@@ -1,5 +1,5 @@
 import { existsSync, writeFileSync } from "node:fs";
-import type { Config } from "../../gateway/index.ts";
+import type { Config, Gateway } from "../../gateway/index.ts";
 import type { Command } from "../command.ts";
 import { CommandError, EXIT, textOf } from "../command.ts";
 import { version } from "../version.ts";
@@ -20,13 +20,16 @@ export const up: Command = {
     const file = textOf(values, "config") ?? (existsSync(FILE) ? FILE : undefined);
     const read: Config = file === undefined ? {} : readConfig(file);
     const data = textOf(values, "data");
+    let started: Gateway | undefined;
+    // Before anybody is told that it is ready: without a handler, SIGHUP ends the process.
+    const reload = (): void => started?.reload();
+    process.on("SIGHUP", reload);
     const gateway = await start({ ...read, ...(data !== undefined && { data }) }, { version: version() });
+    started = gateway;
     for (const listener of gateway.listeners) terminal.out(`${listener.name}: ${listener.address}\n`);
     terminal.out(
       `console: ${gateway.adminOrigin}\nsign in once: ${await gateway.signInLink()}\nready ${gateway.adminOrigin}\n`,
     );
-    const reload = (): void => gateway.reload();
-    process.on("SIGHUP", reload);
     await new Promise<void>((resolve) => {
       if (terminal.signal.aborted) resolve();
       terminal.signal.addEventListener("abort", () => resolve());
