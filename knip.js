@@ -24,7 +24,6 @@ const awaited = [
   "tus-js-client",
   "ws",
   "axe-core",
-  "playwright-core",
 ];
 
 export default {
@@ -42,6 +41,6 @@ export default {
   // Run by script/test, which is bash.
   ignoreDependencies: ["publint", "@arethetypeswrong/cli", ...awaited],
   // Real peers, which script/peers.txt installs.
-  ignoreBinaries: ["smbclient", "redis-server"],
+  ignoreBinaries: ["smbclient", "redis-server", "openssl"],
   ignoreExportsUsedInFile: { interface: true, type: true },
 };

@@ -5,7 +5,7 @@ export function configurationPage(schema: Schema): string {
   const { listeners, ...top } = membersOf(schema);
   const items = asSchema(listeners?.["items"]);
   const kinds = listOf(items["allOf"]).map((rule) => ({
-    mechanism: String(asSchema(membersOf(asSchema(rule["if"]))["mechanism"])["const"]),
+    mechanism: words(asSchema(membersOf(asSchema(rule["if"]))["mechanism"])["const"]),
     schema: asSchema(rule["then"]),
   }));
   return `# Configuration of the gateway
@@ -21,7 +21,7 @@ ${kinds.map(({ mechanism, schema: kind }) => listenerPart(mechanism, kind)).join
 }
 
 function listenerPart(mechanism: string, schema: Schema): string {
-  const needed = listOf(schema["required"]).map(String);
+  const needed = namesOf(schema);
   const { mechanism: _, ...members } = membersOf(schema);
   return `
 ## \`mechanism: ${mechanism}\`
@@ -40,21 +40,20 @@ function rows(
   return Object.entries(members).flatMap(([name, schema]) => {
     const path = `${prefix}${name}`;
     const must = needed.includes(name) ? " **Required.**" : "";
-    const row = `| \`${path}\` | ${valueOf(schema)} | ${cell(String(schema["description"] ?? ""))}${must} |`;
+    const row = `| \`${path}\` | ${valueOf(schema)} | ${cell(words(schema["description"]))}${must} |`;
     const list = asSchema(schema["items"]);
-    const own = listOf(schema["required"]).map(String);
+    const own = namesOf(schema);
     if (schema["properties"] !== undefined) return [row, ...rows(membersOf(schema), `${path}.`, own)];
-    if (list["properties"] !== undefined)
-      return [row, ...rows(membersOf(list), `${path}[].`, listOf(list["required"]).map(String))];
+    if (list["properties"] !== undefined) return [row, ...rows(membersOf(list), `${path}[].`, namesOf(list))];
     return [row];
   });
 }
 
 function valueOf(schema: Schema): string {
-  if (schema["const"] !== undefined) return `\`${String(schema["const"])}\``;
+  if (schema["const"] !== undefined) return `\`${words(schema["const"])}\``;
   if (schema["enum"] !== undefined)
-    return listOf(schema["enum"])
-      .map((one) => `\`${String(one)}\``)
+    return wordsOf(schema["enum"])
+      .map((one) => `\`${one}\``)
       .join(", ");
   if (typeof schema["title"] === "string") return cell(schema["title"]);
   const choices = [...listOf(schema["anyOf"]), ...listOf(schema["oneOf"])].map(asSchema).map(valueOf);
@@ -62,9 +61,9 @@ function valueOf(schema: Schema): string {
   const { minimum, maximum, type } = schema;
   if (type === "integer" && minimum !== undefined)
     return maximum === undefined
-      ? `whole number from ${String(minimum)}`
-      : `${String(minimum)} to ${String(maximum)}`;
-  return TYPES[String(type)] ?? String(type ?? "any");
+      ? `whole number from ${words(minimum)}`
+      : `${words(minimum)} to ${words(maximum)}`;
+  return TYPES[words(type)] ?? "any";
 }
 
 function membersOf(schema: Schema): Readonly<Record<string, Schema>> {
@@ -79,6 +78,20 @@ function asSchema(value: unknown): Schema {
 
 function listOf(value: unknown): readonly Schema[] {
   return Array.isArray(value) ? (value as readonly Schema[]) : [];
+}
+
+function namesOf(schema: Schema): string[] {
+  return wordsOf(schema["required"]);
+}
+
+function wordsOf(value: unknown): string[] {
+  return Array.isArray(value) ? value.map(words) : [];
+}
+
+function words(value: unknown): string {
+  return typeof value === "string" || typeof value === "number" || typeof value === "boolean"
+    ? String(value)
+    : "";
 }
 
 function cell(text: string): string {

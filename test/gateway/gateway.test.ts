@@ -122,8 +122,10 @@ test("stopping refuses what is new, lets what is under way finish, and leaves no
   const not = await kernel.establish({ ...own, mechanism: "socks" });
   const ends: Record<string, string> = {};
   kernel.onEntry(({ handle, event, detail }) => {
-    if (handle !== undefined && (event === "end" || event === "suspend"))
-      ends[handle] = event === "end" ? String(detail?.["reason"]) : event;
+    const reason = detail?.["reason"];
+    if (handle === undefined) return;
+    if (event === "suspend") ends[handle] = event;
+    if (event === "end" && typeof reason === "string") ends[handle] = reason;
   });
   const [listener] = gateway.listeners;
   assert.ok(listener);
