@@ -2,7 +2,7 @@ import { readFileSync } from "node:fs";
 import type { ErrorObject } from "ajv";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import type { Document } from "yaml";
-import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
+import { isMap, isScalar, LineCounter, parseDocument, visit } from "yaml";
 import { HoldfastError } from "../kernel/index.ts";
 import { kinds } from "./listeners/index.ts";
 import { nearest } from "./nearest.ts";
@@ -44,8 +44,12 @@ export interface TlsConfig {
 
 export interface LimitConfig {
   readonly mechanism: string;
-  readonly "per-principal": number;
+  readonly "per-principal"?: number;
   readonly "on-limit"?: "refuse" | "evict-oldest";
+  readonly principals?: Readonly<Record<string, number>>;
+  readonly idle?: string;
+  readonly absolute?: string;
+  readonly resumable?: string;
 }
 
 export interface ListenerConfig {
@@ -100,7 +104,12 @@ export function parseConfig(
       document.errors.map((error) => `${at(error.pos[0])}: ${error.message.split("\n")[0]}`),
     );
   }
-  const value = withEnvironment(document.toJS() ?? {}, env);
+  const unset = fillIn(document, env);
+  if (unset.length > 0)
+    throw new ConfigError(
+      unset.map(({ offset, name }) => `${at(offset)}: the environment variable ${name} is not set`),
+    );
+  const value: unknown = document.toJS({ maxAliasCount: 100 }) ?? {};
   if (!validate(value)) throw new ConfigError(mistakesOf(validate.errors ?? [], document, at));
   return value as Config;
 }
@@ -111,13 +120,23 @@ export const publishedSchema: JsonSchema = configSchema(
 );
 const validate = new Ajv2020({ allErrors: true, strict: false, verbose: true }).compile(publishedSchema);
 
-/** `${NAME}` in any text is taken from the environment, so that secrets need not stand in the file. */
-function withEnvironment(value: unknown, env: Readonly<Record<string, string | undefined>>): unknown {
-  if (typeof value === "string")
-    return value.replaceAll(/\$\{(\w+)\}/g, (whole, name: string) => env[name] ?? whole);
-  if (Array.isArray(value)) return value.map((one) => withEnvironment(one, env));
-  if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, withEnvironment(one, env)]));
+/** `${NAME}` in any text is taken from the environment, so that secrets need not stand in the file. Returns what is unset. */
+function fillIn(
+  document: Document,
+  env: Readonly<Record<string, string | undefined>>,
+): { offset: number; name: string }[] {
+  const unset: { offset: number; name: string }[] = [];
+  visit(document, {
+    Scalar(key, node) {
+      if (key === "key" || typeof node.value !== "string") return;
+      node.value = node.value.replaceAll(/\$\{(\w+)\}/g, (whole, name: string) => {
+        const value = env[name];
+        if (value === undefined) unset.push({ offset: node.range?.[0] ?? 0, name });
+        return value ?? whole;
+      });
+    },
+  });
+  return unset;
 }
 
 function mistakesOf(
@@ -151,11 +170,14 @@ function explain(error: ErrorObject, key: string | undefined): string {
     const near = typeof error.data === "string" ? nearest(error.data, allowed.map(String)) : undefined;
     return `must be one of ${allowed.map(String).join(", ")}; it is ${shown}${near === undefined ? "" : `, did you mean "${near}"?`}`;
   }
-  const described = ["pattern", "oneOf"].includes(error.keyword);
-  const wanted = described
-    ? ((error.parentSchema?.["description"] as string | undefined) ?? error.message)
-    : error.message;
-  return `${described ? "must be:" : ""} ${wanted}; it is ${shown}`.trim();
+  const { title, description } = error.parentSchema ?? {};
+  const described =
+    ["oneOf", "pattern"].includes(error.keyword) && typeof description === "string"
+      ? `must be: ${description}`
+      : undefined;
+  const wanted =
+    typeof title === "string" ? `must be ${title}` : (described ?? error.message ?? "is not right");
+  return `${wanted}; it is ${shown}`;
 }
 
 function pathOf(pointer: string): (string | number)[] {

@@ -1,12 +1,14 @@
 import { mkdirSync } from "node:fs";
 import { createConsole, writeAdminFile } from "../console/index.ts";
-import type { Console, ConsoleTokens } from "../console/index.ts";
+import type { Console, ConsoleCounts, ConsoleTokens } from "../console/index.ts";
 import { Revocations } from "../governance/index.ts";
-import type { Kernel, PrincipalLimit } from "../kernel/index.ts";
+import type { Kernel, MechanismPolicy, PrincipalLimit } from "../kernel/index.ts";
 import { createKernel, defaultPolicy } from "../kernel/index.ts";
 import { AdminServer } from "./admin.ts";
 import { Certificate } from "./certificate.ts";
-import type { Config } from "./config.ts";
+import type { Config, LimitConfig } from "./config.ts";
+import { disposeOfOwn } from "./departure.ts";
+import { FaultLog } from "./fault-log.ts";
 import type { Listener } from "./listener.ts";
 import { kinds } from "./listeners/index.ts";
 import type { Log } from "./log.ts";
@@ -59,7 +61,7 @@ class RunningGateway implements Gateway {
   readonly #metrics: Metrics;
   readonly #revocations: Revocations;
   readonly #admin: AdminServer;
-  #console: (Console & ConsoleTokens) | undefined;
+  #console: (Console & ConsoleTokens & ConsoleCounts) | undefined;
   #state: "starting" | "ready" | "draining" = "starting";
   #closing: Promise<void> | undefined;
 
@@ -69,7 +71,8 @@ class RunningGateway implements Gateway {
     this.#log = options.log ?? createLog(config.log?.level ?? "info");
     this.#data = config.data ?? "data";
     mkdirSync(this.#data, { recursive: true });
-    const { policy = {}, admin = {} } = config;
+    const { policy = {}, admin = {}, limits = [] } = config;
+    const faults = new FaultLog(this.#log);
     this.kernel = createKernel({
       store: openStore(config.store ?? { kind: "lmdb" }, this.#data),
       ...(config.node !== undefined && { node: config.node }),
@@ -78,8 +81,9 @@ class RunningGateway implements Gateway {
         leaseMs: configSpan(policy.lease, defaultPolicy.leaseMs),
         retainEndedMs: configSpan(policy["retain-ended"], defaultPolicy.retainEndedMs),
         receiptMs: configSpan(policy.receipt, defaultPolicy.receiptMs),
+        mechanisms: Object.fromEntries(limits.map((limit) => [limit.mechanism, policyOf(limit)])),
       },
-      onFault: (error) => this.#log.warn({ err: error }, "a fault in the background"),
+      onFault: (error) => faults.report(error),
     });
     this.#certificate = admin.tls === undefined ? undefined : new Certificate(admin.tls, this.#log);
     this.#metrics = new Metrics(this.kernel, () => this.listeners);
@@ -88,7 +92,7 @@ class RunningGateway implements Gateway {
       config: admin,
       certificate: this.#certificate,
       ready: () => this.#unready(),
-      metrics: () => this.#metrics.text(),
+      metrics: async () => this.#metrics.text((await this.#console?.sessionCounts()) ?? []),
     });
   }
 
@@ -98,7 +102,7 @@ class RunningGateway implements Gateway {
 
   async start(): Promise<void> {
     await this.kernel.start();
-    await this.#admin.listen();
+    await explained("the admin port", this.#admin.listen());
     this.#console = createConsole({
       kernel: this.kernel,
       revocations: this.#revocations,
@@ -122,7 +126,8 @@ class RunningGateway implements Gateway {
       if (kind === undefined) continue;
       const log = this.#log.child({ listener: config.name ?? config.mechanism });
       const limit = this.#limitOf(config.mechanism);
-      this.listeners.push(await kind.listen(config, { kernel: this.kernel, log, data: this.#data, limit }));
+      const context = { kernel: this.kernel, log, data: this.#data, limit };
+      this.listeners.push(await explained(config.name ?? config.mechanism, kind.listen(config, context)));
     }
     writeAdminFile(this.#data, {
       url: this.#admin.origin,
@@ -154,18 +159,25 @@ class RunningGateway implements Gateway {
 
   #limitOf(mechanism: string): PrincipalLimit | undefined {
     const found = this.#config.limits?.find((limit) => limit.mechanism === mechanism);
-    return found === undefined
+    return found?.["per-principal"] === undefined
       ? undefined
       : { perPrincipal: found["per-principal"], onLimit: found["on-limit"] ?? "refuse" };
   }
 
   /** Stop accepting, let peers go, and only then give the lease back: a session is never without a node that answers for it. */
   async #stop(): Promise<void> {
+    const started = this.#state === "ready";
     this.#state = "draining";
     const deadlineAt = this.kernel.clock.now() + configSpan(this.#config.drain, 10_000);
     this.#log.info({ open: this.listeners.reduce((sum, one) => sum + one.open(), 0) }, "draining");
     await this.#each((listener) => listener.drain(deadlineAt));
     await this.#each((listener) => listener.close());
+    // A store that is down must not keep the process: other nodes then inherit what it leaves.
+    if (started)
+      await disposeOfOwn(this.kernel).then(
+        (left) => this.#log.info(left, "sessions left in good order"),
+        (error: unknown) => this.#log.error({ err: error }, "sessions were left behind"),
+      );
     await this.#console?.close();
     await this.#admin.close();
     this.#revocations.close();
@@ -182,5 +194,34 @@ class RunningGateway implements Gateway {
     for (const result of results)
       if (result.status === "rejected")
         this.#log.error({ err: result.reason as unknown }, "a listener did not stop as it should");
+  }
+}
+
+function policyOf(limit: LimitConfig): MechanismPolicy {
+  const { idle, absolute, resumable, principals } = limit;
+  return {
+    ...(limit["per-principal"] !== undefined && { perPrincipal: limit["per-principal"] }),
+    ...(limit["on-limit"] !== undefined && { onLimit: limit["on-limit"] }),
+    ...(principals !== undefined && { principals }),
+    ...(idle !== undefined && { idleMs: configSpan(idle, 0) }),
+    ...(absolute !== undefined && { absoluteMs: configSpan(absolute, 0) }),
+    ...(resumable !== undefined && { resumableMs: configSpan(resumable, 0) }),
+  };
+}
+
+/** What the system says of a port is of little help without whose it is. */
+async function explained<T>(what: string, opening: Promise<T>): Promise<T> {
+  try {
+    return await opening;
+  } catch (error) {
+    const { code, address, port } = error as NodeJS.ErrnoException & { address?: string; port?: number };
+    const why =
+      code === "EADDRINUSE"
+        ? "another program listens there already"
+        : code === "EACCES"
+          ? "the system does not allow it; ports below 1024 need the right to bind them"
+          : undefined;
+    if (why === undefined) throw error;
+    throw new Error(`Cannot start ${what} on ${address}:${port}: ${why}.`, { cause: error });
   }
 }

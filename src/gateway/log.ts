@@ -21,5 +21,22 @@ export function createLog(level: string): Log {
     "*.token",
     "*.secret",
   ];
-  return pino({ level, redact, base: null }, pino.destination({ fd: 2, sync: true }));
+  const serializers = { url: withoutQuery, err: errorOf };
+  return pino({ level, redact, serializers, base: null }, pino.destination({ fd: 2, sync: true }));
+}
+
+/** A query may hold a sign-in code. */
+function withoutQuery(url: unknown): unknown {
+  return typeof url === "string" ? url.replace(/\?.*$/s, "?…") : url;
+}
+
+/** An error of a driver may quote the address it was given, password included. */
+function errorOf(error: unknown): unknown {
+  if (!(error instanceof Error)) return withoutPassword(String(error));
+  const { type, message, stack } = pino.stdSerializers.err(error);
+  return { type, message: withoutPassword(message), stack: withoutPassword(stack ?? "") };
+}
+
+function withoutPassword(text: string): string {
+  return text.replace(/\b([a-z][a-z0-9+.-]*:\/\/[^\s:@/]*):[^\s@/]+@/gi, "$1:[secret]@");
 }

@@ -1,4 +1,5 @@
 import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
+import type { Summary } from "../console/index.ts";
 import type { Kernel } from "../kernel/index.ts";
 import type { Listener } from "./listener.ts";
 
@@ -6,6 +7,7 @@ import type { Listener } from "./listener.ts";
 export class Metrics {
   readonly registry: Registry = new Registry();
   readonly #stop: () => void;
+  #sessions: Summary["sessions"] = [];
 
   constructor(kernel: Kernel, listeners: () => readonly Listener[]) {
     const registers = [this.registry];
@@ -31,7 +33,9 @@ export class Metrics {
     this.#gauges(kernel, listeners);
   }
 
-  text(): Promise<string> {
+  /** `sessions`: live ones of all nodes. */
+  text(sessions: Summary["sessions"]): Promise<string> {
+    this.#sessions = sessions;
     return this.registry.metrics();
   }
 
@@ -60,6 +64,9 @@ export class Metrics {
         },
       });
     };
+    make("holdfast_sessions", "Live sessions of all nodes", ["mechanism", "state"], (gauge) => {
+      for (const { mechanism, state, count } of this.#sessions) gauge.set({ mechanism, state }, count);
+    });
     make("holdfast_feed_live", "1 while this node hears of changes by others", [], (gauge) =>
       gauge.set(kernel.feedLive ? 1 : 0),
     );

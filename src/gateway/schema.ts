@@ -3,7 +3,7 @@
 const span = {
   type: "string",
   pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$",
-  description: 'A span of time: a number with ms, s, m, h or d, such as "30m".',
+  title: 'a span of time: a number with ms, s, m, h or d, such as "30m"',
 } as const;
 
 const port = { type: "integer", minimum: 0, maximum: 65535, description: "0 takes any free port." } as const;
@@ -42,15 +42,26 @@ const store = {
 
 const limits = {
   type: "array",
-  description: "How many live sessions of a mechanism one principal may have.",
+  description: "Limits by mechanism, over what its listener or an application asks for.",
   items: {
     type: "object",
     additionalProperties: false,
-    required: ["mechanism", "per-principal"],
+    required: ["mechanism"],
     properties: {
       mechanism: { type: "string" },
-      "per-principal": { type: "integer", minimum: 1 },
-      "on-limit": { enum: ["refuse", "evict-oldest"], description: "refuse when left out." },
+      "per-principal": { type: "integer", minimum: 1, description: "Live sessions one principal may have." },
+      "on-limit": {
+        enum: ["refuse", "evict-oldest"],
+        description: "What gives way: the newcomer (refuse) when left out.",
+      },
+      principals: {
+        type: "object",
+        additionalProperties: { type: "integer", minimum: 0 },
+        description: "The same for single principals, by name; 0 takes none at all.",
+      },
+      idle: { ...span, description: "A session ends after this long without use." },
+      absolute: { ...span, description: "A session ends after this long whatever happens." },
+      resumable: { ...span, description: "How long a session may wait for its peer to come back." },
     },
   },
 } as const;

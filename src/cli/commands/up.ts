@@ -1,5 +1,5 @@
 import { existsSync, writeFileSync } from "node:fs";
-import type { Config } from "../../gateway/index.ts";
+import type { Config, Gateway } from "../../gateway/index.ts";
 import type { Command, Values } from "../command.ts";
 import { CommandError, EXIT, textOf } from "../command.ts";
 import { version } from "../version.ts";
@@ -17,14 +17,18 @@ export const up: Command = {
   SIGTERM and SIGINT drain and stop; SIGHUP reads certificates again.`,
   async run(values, _words, terminal) {
     const { up: start } = await gatewayRoom();
-    const gateway = await start(await configOf(values), { version: version() });
+    const config = await configOf(values);
+    let started: Gateway | undefined;
+    // Before anybody is told that it is ready: without a handler, SIGHUP ends the process.
+    const reload = (): void => started?.reload();
+    process.on("SIGHUP", reload);
+    const gateway = await start(config, { version: version() });
+    started = gateway;
     for (const { name, address, also = [] } of gateway.listeners)
       terminal.out(`${name}: ${[address, ...also].join(" ")}\n`);
     terminal.out(
       `console: ${gateway.adminOrigin}\nsign in once: ${await gateway.signInLink()}\nready ${gateway.adminOrigin}\n`,
     );
-    const reload = (): void => gateway.reload();
-    process.on("SIGHUP", reload);
     await new Promise<void>((resolve) => {
       if (terminal.signal.aborted) resolve();
       terminal.signal.addEventListener("abort", () => resolve());

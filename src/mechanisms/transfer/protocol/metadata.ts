@@ -28,7 +28,7 @@ export function parseMetadata(field: string, limits: MetadataLimits): Metadata |
   return metadata;
 }
 
-export function encodeMetadata(entries: Readonly<Record<string, string>>): string {
+function encodeMetadata(entries: Readonly<Record<string, string>>): string {
   return Object.entries(entries)
     .map(([key, value]) => (value === "" ? key : `${key} ${Buffer.from(value).toString("base64")}`))
     .join(",");

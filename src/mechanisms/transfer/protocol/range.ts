@@ -17,7 +17,7 @@ export interface RangeLimits {
   readonly parts: number;
 }
 
-export const DEFAULT_RANGE_LIMITS: RangeLimits = { members: 256, parts: 32 };
+const DEFAULT_RANGE_LIMITS: RangeLimits = { members: 256, parts: 32 };
 
 /**
  * Reads a Range field for a representation of `size` bytes. Ranges that overlap, or lie closer together than the

@@ -17,8 +17,8 @@ import { parseMetadata } from "./metadata.ts";
 import type { MetadataLimits } from "./metadata.ts";
 
 /** tus resumable upload protocol 1.0.0: requests to commands, outcomes to replies. No socket, no clock, no state. */
-export const TUS_VERSION = "1.0.0";
-export const TUS_EXTENSIONS = [
+const TUS_VERSION = "1.0.0";
+const TUS_EXTENSIONS = [
   "creation",
   "creation-with-upload",
   "creation-defer-length",
