@@ -38,6 +38,6 @@ export default {
   // Run by script/test, which is bash.
   ignoreDependencies: ["publint", "@arethetypeswrong/cli", ...awaited],
   // Real peers, which script/peers.txt installs.
-  ignoreBinaries: ["smbclient", "redis-server", "unshare", "losetup"],
+  ignoreBinaries: ["smbclient", "redis-server", "unshare", "losetup", "openssl"],
   ignoreExportsUsedInFile: { interface: true, type: true },
 };

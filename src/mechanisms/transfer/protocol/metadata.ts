@@ -28,12 +28,6 @@ export function parseMetadata(field: string, limits: MetadataLimits): Metadata |
   return metadata;
 }
 
-function encodeMetadata(entries: Readonly<Record<string, string>>): string {
-  return Object.entries(entries)
-    .map(([key, value]) => (value === "" ? key : `${key} ${Buffer.from(value).toString("base64")}`))
-    .join(",");
-}
-
 /** The text under the first of `keys` that is there and is UTF-8. */
 export function metadataText(metadata: Metadata, ...keys: readonly string[]): string | undefined {
   for (const key of keys) {
