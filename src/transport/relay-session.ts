@@ -26,6 +26,13 @@ export interface Carrier {
   readonly close: (cause: CloseCause) => Promise<void>;
 }
 
+/** What every relay's request for a session says. */
+export const RELAYED: Pick<EstablishRequest, "mode" | "credential" | "own"> = {
+  mode: "full-duplex",
+  credential: false,
+  own: true,
+};
+
 /** The kernel's sessions of one listener's relays: each is made, counted and ended here. */
 export class RelaySessions {
   readonly #kernel: Kernel;
@@ -47,17 +54,12 @@ export class RelaySessions {
     return this.#live.size;
   }
 
-  /** @throws HoldfastError what `establish` throws: `locked`, `establish-refused`, `store-unavailable`, … */
-  async open(
-    request: Omit<EstablishRequest, "mode" | "credential" | "own">,
-    carrier: Carrier,
-  ): Promise<RelaySession> {
-    const { record } = await this.#kernel.establish({
-      ...request,
-      mode: "full-duplex",
-      credential: false,
-      own: true,
-    });
+  /**
+   * Makes a session; `RELAYED` belongs in its request.
+   * @throws HoldfastError what `establish` throws: `locked`, `establish-refused`, `store-unavailable`, …
+   */
+  async open(request: EstablishRequest, carrier: Carrier): Promise<RelaySession> {
+    const { record } = await this.#kernel.establish(request);
     const session = new RelaySession(this, this.#kernel, record, carrier);
     this.#live.add(session);
     await session.attach();
