@@ -11,6 +11,8 @@ import { SignIn } from "./sign-in.ts";
 import { Tally } from "./tally.ts";
 
 export type { Console, ConsoleLog, ConsoleParts, CreateConsole, ListenerView } from "./parts.ts";
+export type { AdminFile } from "./admin-file.ts";
+export { readAdminFile, writeAdminFile } from "./admin-file.ts";
 export type * from "./contract.ts";
 
 /** The admin API and the console's page. The gateway owns the server and hands every other request here. */

@@ -19,19 +19,15 @@ export interface Counts {
   readonly down: number;
 }
 
+/** What a relay's session is made from; the rest is the same for all of them. */
+export type RelayRequest = Omit<EstablishRequest, "mode" | "credential" | "own">;
+
 /** What carries a session, seen from the session. */
 export interface Carrier {
   readonly counts: () => Counts;
   /** The kernel wants it closed. Resolves when it is. */
   readonly close: (cause: CloseCause) => Promise<void>;
 }
-
-/** What every relay's request for a session says. */
-export const RELAYED: Pick<EstablishRequest, "mode" | "credential" | "own"> = {
-  mode: "full-duplex",
-  credential: false,
-  own: true,
-};
 
 /** The kernel's sessions of one listener's relays: each is made, counted and ended here. */
 export class RelaySessions {
@@ -54,12 +50,14 @@ export class RelaySessions {
     return this.#live.size;
   }
 
-  /**
-   * Makes a session; `RELAYED` belongs in its request.
-   * @throws HoldfastError what `establish` throws: `locked`, `establish-refused`, `store-unavailable`, …
-   */
-  async open(request: EstablishRequest, carrier: Carrier): Promise<RelaySession> {
-    const { record } = await this.#kernel.establish(request);
+  /** @throws HoldfastError what `establish` throws: `locked`, `establish-refused`, `store-unavailable`, … */
+  async open(request: RelayRequest, carrier: Carrier): Promise<RelaySession> {
+    const { record } = await this.#kernel.establish({
+      ...request,
+      mode: "full-duplex",
+      credential: false,
+      own: true,
+    });
     const session = new RelaySession(this, this.#kernel, record, carrier);
     this.#live.add(session);
     await session.attach();

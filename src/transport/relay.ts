@@ -210,8 +210,9 @@ class Lane {
       if (this.#relay.over) return "keep";
       bytes = tapped;
     }
-    const allowed = this.#relay.admit(bytes.length);
+    // What the tap took out is no traffic of the session, and does not keep it from being idle.
     if (bytes.length === 0) return "go";
+    const allowed = this.#relay.admit(bytes.length);
     const { target } = this;
     this.bytes += allowed;
     if (allowed < bytes.length) {
@@ -251,7 +252,10 @@ class Lane {
 /** Closes with a reset where the transport knows one: a peer must not take the cut for the end of the data. */
 function cut(socket: Socket): void {
   if (socket.destroyed) return;
-  socket.resetAndDestroy();
+  // While its FIN is on the way out a socket cannot be reset: libuv refuses, and node then never closes it. All data
+  // went before the FIN, so nothing is lost by closing in order.
+  if (socket.writableEnded && socket.writableLength === 0) socket.destroy();
+  else socket.resetAndDestroy();
 }
 
 /** How long the bytes before a byte limit may take to be delivered. */

@@ -1,18 +1,14 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
-import type { Server } from "node:http";
-import { createServer } from "node:http";
-import type { AddressInfo } from "node:net";
 import { after, before, test } from "node:test";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { parse } from "yaml";
-import { createConsole } from "../../src/console/index.ts";
 import type { Console, ConsoleTokens, SessionPage, SessionRow } from "../../src/console/index.ts";
 import { routes } from "../../src/console/routes.ts";
-import { Revocations } from "../../src/governance/index.ts";
+import type { Revocations } from "../../src/governance/index.ts";
 import type { Kernel, SessionRecord } from "../../src/kernel/index.ts";
-import { createKernel } from "../../src/kernel/index.ts";
-import { memory } from "../../src/store/memory/index.ts";
+import type { Admin } from "./admin.ts";
+import { startAdmin } from "./admin.ts";
 
 interface Operation {
   readonly "x-role": string;
@@ -27,42 +23,19 @@ ajv.addSchema({ $id: "api", ...document });
 
 let kernel: Kernel;
 let admin: Console & ConsoleTokens;
-let server: Server;
+let place: Admin;
 let base: string;
 let operator: string;
 let viewer: string;
 let revocations: Revocations;
 
 before(async () => {
-  kernel = createKernel({ store: memory(), node: "here", policy: { receiptMs: 500 } });
-  await kernel.start();
-  revocations = new Revocations(kernel);
-  server = createServer((request, response) => void admin.handle(request, response));
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  base = `http://127.0.0.1:${(server.address() as AddressInfo).port}`;
-  const log = { info() {}, warn() {}, error: (about: object) => console.error(about) };
-  const parts = {
-    kernel,
-    revocations,
-    listeners: () => [],
-    version: "0.0.0",
-    origin: base,
-    secure: false,
-    refusals: () => kernel.refusals,
-    log,
-  };
-  admin = createConsole(parts);
-  operator = await admin.token("operator", "op");
-  viewer = await admin.token("viewer", "look");
+  place = await startAdmin();
+  ({ kernel, base, operator, viewer, revocations } = place);
+  admin = place.console;
 });
 
-after(async () => {
-  await admin.close();
-  server.closeAllConnections();
-  server.close();
-  revocations.close();
-  await kernel.close();
-});
+after(() => place.close());
 
 /** Calls the API, and holds every answer against the document. */
 async function call<Body>(

@@ -207,7 +207,7 @@ describe("npm socks", () => {
       });
       const established = once(client, "established");
       const bound = once(client, "bound");
-      void client.connect();
+      client.connect();
       const [{ remoteHost }] = (await bound) as [{ remoteHost?: { port: number } }];
       const peer = kept(t, net.connect(remoteHost?.port ?? 0, "127.0.0.1"));
       const [{ socket }] = (await established) as [{ socket: net.Socket }];
@@ -230,7 +230,7 @@ describe("npm socks", () => {
       command: "associate",
       destination: { host: "0.0.0.0", port: 0 },
     });
-    void client.connect();
+    client.connect();
     const [{ socket, remoteHost }] = (await once(client, "established")) as [
       { socket: net.Socket; remoteHost?: { host: string; port: number } },
     ];

@@ -35,8 +35,20 @@ export async function sshServer(t: TestContext): Promise<SshServer> {
   if (process.getuid?.() === 0) mkdirSync("/run/sshd", { recursive: true });
   await serverProcess(t, "/usr/sbin/sshd", ["-D", "-e", "-f", join(home, "sshd_config")], port);
   const options = [
-    ...["-F", "/dev/null", "-i", userKey, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"],
-    ...["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "IdentitiesOnly=yes"],
+    "-F",
+    "/dev/null",
+    "-i",
+    userKey,
+    "-o",
+    "BatchMode=yes",
+    "-o",
+    "StrictHostKeyChecking=no",
+    "-o",
+    "UserKnownHostsFile=/dev/null",
+    "-o",
+    "LogLevel=ERROR",
+    "-o",
+    "IdentitiesOnly=yes",
   ];
   return { port, options, host: `${userInfo().username}@127.0.0.1` };
 }

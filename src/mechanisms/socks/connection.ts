@@ -1,8 +1,8 @@
 import type { Socket } from "node:net";
-import type { CloseCause, EstablishRequest } from "../../kernel/index.ts";
+import type { CloseCause } from "../../kernel/index.ts";
 import { isHoldfastError } from "../../kernel/index.ts";
 import { Relay } from "../../transport/relay.ts";
-import type { RelaySession, RelaySessions } from "../../transport/relay-session.ts";
+import type { RelayRequest, RelaySession, RelaySessions } from "../../transport/relay-session.ts";
 import { endOf } from "../../transport/relay-session.ts";
 import { plainAddress } from "./address.ts";
 import { Association } from "./association.ts";
@@ -267,7 +267,7 @@ export class Connection {
     const identity = this.#identity;
     const target = question.host.includes(":") ? `[${question.host}]` : question.host;
     const label = question.command === "associate" ? "udp" : `${target}:${question.port}`;
-    const request: EstablishRequest = {
+    const request: RelayRequest = {
       ...settings.session,
       peer: { address: this.#client, agent: this.#machine.version === 4 ? "SOCKS4" : "SOCKS5" },
       label: question.command === "bind" ? `bind ${label}` : label,

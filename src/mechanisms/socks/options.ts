@@ -1,6 +1,6 @@
-import type { EstablishRequest, Kernel, MaybePromise } from "../../kernel/index.ts";
+import type { Kernel, MaybePromise, PrincipalLimit } from "../../kernel/index.ts";
 import { HoldfastError } from "../../kernel/index.ts";
-import { RELAYED } from "../../transport/relay-session.ts";
+import type { RelayRequest } from "../../transport/relay-session.ts";
 import type { Credentials, MachineOptions } from "./machine.ts";
 import type { ProxyLike } from "./proxy.ts";
 import { parseProxy } from "./proxy.ts";
@@ -28,6 +28,8 @@ export interface SocksOptions {
   /** 4 (with 4a) and 5 unless given. */
   readonly versions?: readonly (4 | 5)[];
   readonly limits?: Partial<SocksLimits>;
+  /** How many sessions one principal may have on all nodes together, and what gives way; none. */
+  readonly principalLimit?: PrincipalLimit;
   /** A proxy, or a chain of them, through which CONNECT and BIND go; or who goes through which. */
   readonly upstream?: ProxyLike | readonly ProxyLike[] | ((question: Question) => Upstream);
   /**
@@ -69,7 +71,7 @@ export interface SocksLimits {
   readonly maxBytes: number;
   /** Client connections in all, handshakes included; 20,000. More are closed as they come. */
   readonly connections: number;
-  /** Relays of one principal; none. More are refused. */
+  /** Relays of one principal in this process; none. More are refused. */
   readonly connectionsPerPrincipal: number;
 }
 
@@ -82,7 +84,7 @@ export interface Settings {
   /** The same for every connection, and so made once. */
   readonly machine: MachineOptions;
   /** What every session's request says. */
-  readonly session: EstablishRequest;
+  readonly session: RelayRequest;
   readonly rules: Rules;
   readonly limits: SocksLimits;
   readonly upstreamFor: (question: Question) => Upstream;
@@ -111,10 +113,10 @@ export function settle(options: SocksOptions): Settings {
     machine: { ...limits, anonymous, passwords: closed, versions: options.versions ?? [4, 5] },
     session: {
       mechanism: "socks",
-      ...RELAYED,
       // The relay enforces both; the record's idle limit is for when this process no longer can.
       ...(limits.idleMs !== Infinity && { idleMs: limits.idleMs + 5 * countsEveryMs }),
       ...(limits.absoluteMs !== Infinity && { absoluteMs: limits.absoluteMs }),
+      ...(options.principalLimit !== undefined && { limit: options.principalLimit }),
     },
     users: users === undefined ? undefined : new Users(users),
     authenticate,

@@ -69,7 +69,10 @@ export class Rules {
 
   /** Whether there is any destination the question's sender could be allowed; for UDP, which names its destinations later. */
   allowsAnything(question: Question): boolean {
-    return this.#rules.some((rule) => rule.action === "allow" && rule.concerns(question));
+    const rule = this.#rules.find(
+      (one) => one.concerns(question) && (one.action === "allow" || one.everywhere),
+    );
+    return rule?.action === "allow";
   }
 
   /** The answer for a destination that an upstream proxy will resolve: only what was asked for counts. */
@@ -84,6 +87,8 @@ interface CompiledRule {
   /** The part of `covers` that does not ask where to. */
   readonly concerns: (question: Question) => boolean;
   readonly covers: (question: Question) => boolean;
+  /** Whether it does not ask where to at all. */
+  readonly everywhere: boolean;
   /** Left out when the address does not matter. */
   readonly address?: AddressTest;
   readonly namesAddresses: boolean;
@@ -109,6 +114,7 @@ function compile(rule: Rule): CompiledRule {
     action: rule.action,
     namesAddresses,
     ...(address !== undefined && { address }),
+    everywhere: names === undefined && ports === undefined && address === undefined,
     concerns,
     covers: (question) =>
       concerns(question) &&
@@ -165,7 +171,7 @@ function invalid(message: string, value: unknown): HoldfastError {
 type Group = "public" | "private" | "loopback" | "link-local" | "multicast" | "reserved";
 
 /** What kind of address it is (RFC 6890 and its registries). Addresses that carry an IPv4 one count as that one. */
-export function groupOf(address: Buffer): Group {
+function groupOf(address: Buffer): Group {
   const carried = embedded(address);
   if (carried !== undefined) return groupOf(carried);
   for (const [group, members] of GROUPS) {
