@@ -1,4 +1,5 @@
 import net from "node:net";
+import { inTurn, median, medianRatio, printTable, rounded } from "./harness.ts";
 import type { Peer } from "./socks/peers.ts";
 import { cpuSeconds, residentKib, startDanted, startMicrosocks, startNode } from "./socks/peers.ts";
 
@@ -15,7 +16,7 @@ interface Figures {
 
 /** Relaying through us, beside a bare Node pipe, microsocks and danted, interleaved round by round. */
 export default async function socks(options: { rounds?: number } = {}): Promise<Record<string, unknown>> {
-  const rounds = options.rounds ?? 5;
+  const rounds = options.rounds ?? 4;
   const echo = await startNode("echo");
   const started = [await startNode("pipe", String(echo.port)), await startNode("holdfast")];
   const others = [await startMicrosocks(), await startDanted()];
@@ -25,13 +26,10 @@ export default async function socks(options: { rounds?: number } = {}): Promise<
     figures.set(peer.name, { connUs: [], rate: [], gbCpu: [], gbPerSecond: [], idleKib: null });
   }
   try {
-    for (const peer of peers) await connections(peer, echo.port, 600);
+    // Compiling what runs often is not what a connection costs.
+    for (const peer of peers) await connections(peer, echo.port, WARM_UP);
     for (let round = 0; round < rounds; round++) {
-      // Each goes first in turn.
-      const turn = peers
-        .map((_, at) => peers[(at + round) % peers.length])
-        .filter((peer) => peer !== undefined);
-      for (const peer of turn) {
+      for (const peer of inTurn(peers, round)) {
         const into = figures.get(peer.name);
         if (into === undefined) continue;
         const small = await measured(peer, () => connections(peer, echo.port, CONNECTIONS));
@@ -53,26 +51,29 @@ export default async function socks(options: { rounds?: number } = {}): Promise<
 }
 
 function report(figures: ReadonlyMap<string, Figures>): Record<string, unknown> {
-  const rows = [...figures].map(([name, one]) => ({
-    server: name,
-    "µs CPU/connection": round(median(one.connUs), 0),
-    "connections/s": round(median(one.rate), 0),
-    "CPU s/GB": round(median(one.gbCpu), 2),
-    "GB/s": round(median(one.gbPerSecond), 2),
-    "KiB/idle session": one.idleKib === null ? "–" : round(one.idleKib, 1),
-  }));
-  console.table(rows);
+  printTable([
+    ["server", "µs CPU/connection", "connections/s", "CPU s/GB", "GB/s", "KiB/idle session"],
+    ...[...figures].map(([name, one]) => [
+      name,
+      rounded(median(one.connUs), 0),
+      rounded(median(one.rate), 0),
+      rounded(median(one.gbCpu)),
+      rounded(median(one.gbPerSecond)),
+      one.idleKib === null ? null : rounded(one.idleKib, 1),
+    ]),
+  ]);
   const ours = figures.get("holdfast");
   const ratio = (name: string, key: "connUs" | "gbCpu" | "rate"): number | null => {
-    const theirs = figures.get(name)?.[key];
-    if (ours === undefined || theirs === undefined) return null;
-    return round(median(ours[key].map((value, at) => value / (theirs[at] ?? Number.NaN))), 3);
+    const theirs = figures.get(name);
+    return ours === undefined || theirs === undefined
+      ? null
+      : rounded(medianRatio(ours[key], theirs[key]), 3);
   };
   return {
     conn_cpu_ratio: ratio("pipe", "connUs"),
     gb_cpu_ratio: ratio("pipe", "gbCpu"),
     rate_ratio: ratio("pipe", "rate"),
-    idle_kib: ours?.idleKib === undefined || ours.idleKib === null ? null : round(ours.idleKib, 1),
+    idle_kib: rounded(ours?.idleKib ?? Number.NaN, 1),
     microsocks_conn_cpu_ratio: ratio("microsocks", "connUs"),
     microsocks_gb_cpu_ratio: ratio("microsocks", "gbCpu"),
     danted_conn_cpu_ratio: ratio("danted", "connUs"),
@@ -181,17 +182,7 @@ function through(peer: Peer, to: number): Promise<net.Socket> {
   });
 }
 
-function median(values: readonly number[]): number {
-  const sorted = values.toSorted((a, b) => a - b);
-  const middle = sorted.length >> 1;
-  const upper = sorted[middle] ?? Number.NaN;
-  return sorted.length % 2 === 1 ? upper : ((sorted[middle - 1] ?? Number.NaN) + upper) / 2;
-}
-
-function round(value: number, digits: number): number {
-  return Number(value.toFixed(digits));
-}
-
+const WARM_UP = 3_000;
 const CONNECTIONS = 2_000;
-const STREAM_BYTES = 512 * 1024 * 1024;
+const STREAM_BYTES = 256 * 1024 * 1024;
 const IDLE_SESSIONS = 2_000;

@@ -19,7 +19,7 @@ switch (kind) {
     );
     break;
   case "holdfast": {
-    const kernel = createKernel({ store: memory(), policy: { retainEndedMs: 1_000 } });
+    const kernel = createKernel({ store: memory() });
     const socks = createSocks({ kernel, rules: [{ action: "allow", addresses: ["loopback"] }] });
     const { port } = await socks.listen();
     process.send?.({ port });

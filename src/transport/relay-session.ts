@@ -19,6 +19,9 @@ export interface Counts {
   readonly down: number;
 }
 
+/** What a relay's session is made from; the rest is the same for all of them. */
+export type RelayRequest = Omit<EstablishRequest, "mode" | "credential" | "own">;
+
 /** What carries a session, seen from the session. */
 export interface Carrier {
   readonly counts: () => Counts;
@@ -48,10 +51,7 @@ export class RelaySessions {
   }
 
   /** @throws HoldfastError what `establish` throws: `locked`, `establish-refused`, `store-unavailable`, … */
-  async open(
-    request: Omit<EstablishRequest, "mode" | "credential" | "own">,
-    carrier: Carrier,
-  ): Promise<RelaySession> {
+  async open(request: RelayRequest, carrier: Carrier): Promise<RelaySession> {
     const { record } = await this.#kernel.establish({
       ...request,
       mode: "full-duplex",

@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import type { CloseCause } from "../../kernel/index.ts";
 import { isHoldfastError } from "../../kernel/index.ts";
 import { Relay } from "../../transport/relay.ts";
-import type { RelaySession, RelaySessions } from "../../transport/relay-session.ts";
+import type { RelayRequest, RelaySession, RelaySessions } from "../../transport/relay-session.ts";
 import { endOf } from "../../transport/relay-session.ts";
 import { plainAddress } from "./address.ts";
 import { Association } from "./association.ts";
@@ -55,10 +55,8 @@ export class Connection {
     this.#around = around;
     this.#socket = socket;
     this.#client = plainAddress(socket.remoteAddress ?? "");
-    const { limits, anonymous, users, authenticate, versions, kernel } = around.settings;
-    this.#startedAt = kernel.clock.now();
-    const passwords = users !== undefined || authenticate !== undefined;
-    this.#machine = new ServerMachine({ ...limits, anonymous, passwords, versions });
+    this.#startedAt = around.settings.kernel.clock.now();
+    this.#machine = new ServerMachine(around.settings.machine);
     socket.on("data", this.#data);
     socket.on("end", this.#ended);
     socket.on("error", this.#broken);
@@ -266,29 +264,23 @@ export class Connection {
   /** Makes the session. False when the kernel refuses it, or the client has gone; then nothing is left open. */
   async #establish(question: Question, far: Socket | undefined): Promise<boolean> {
     const { settings, sessions } = this.#around;
-    const { absoluteMs, idleMs } = settings.limits;
     const identity = this.#identity;
     const target = question.host.includes(":") ? `[${question.host}]` : question.host;
     const label = question.command === "associate" ? "udp" : `${target}:${question.port}`;
+    const request: RelayRequest = {
+      ...settings.session,
+      peer: { address: this.#client, agent: this.#machine.version === 4 ? "SOCKS4" : "SOCKS5" },
+      label: question.command === "bind" ? `bind ${label}` : label,
+      startedAt: this.#startedAt,
+      ...(identity !== undefined && belongingTo(identity)),
+      ...(this.#method === "password" && { authentication: BY_PASSWORD }),
+    };
     let session: RelaySession;
     try {
-      session = await sessions.open(
-        {
-          mechanism: "socks",
-          peer: { address: this.#client, agent: `SOCKS${this.#machine.version}` },
-          label: question.command === "bind" ? `bind ${label}` : label,
-          startedAt: this.#startedAt,
-          // The relay enforces both; the record's idle limit is for when this process no longer can.
-          ...(idleMs !== Infinity && { idleMs: idleMs + 5 * settings.countsEveryMs }),
-          ...(absoluteMs !== Infinity && { absoluteMs }),
-          ...(settings.principalLimit !== undefined && { limit: settings.principalLimit }),
-          ...(identity !== undefined && { principal: identity.principal }),
-          ...(identity?.roles !== undefined && { roles: identity.roles }),
-          ...(identity?.tenant !== undefined && { tenant: identity.tenant }),
-          ...(this.#method === "password" && { authentication: { amr: ["pwd"] } }),
-        },
-        { counts: () => this.#counts(), close: (cause) => this.abort(reasonOf(cause)) },
-      );
+      session = await sessions.open(request, {
+        counts: () => this.#counts(),
+        close: (cause) => this.abort(reasonOf(cause)),
+      });
     } catch (error) {
       far?.destroy();
       if (!isHoldfastError(error)) throw error;
@@ -379,10 +371,17 @@ export class Connection {
   }
 }
 
+/** Named one by one: what else a callback may have put there is not the kernel's. */
+function belongingTo({ principal, roles, tenant }: Identity): Identity {
+  return { principal, ...(roles !== undefined && { roles }), ...(tenant !== undefined && { tenant }) };
+}
+
 function reasonOf(cause: CloseCause): string {
   return cause.kind === "ended" ? cause.note.reason : cause.kind;
 }
 
+/** RFC 8176 §2. */
+const BY_PASSWORD = { amr: ["pwd"] } as const;
 /** What a client may send ahead of its turn before it is no longer read from. */
 const HELD_BYTES = 65_536;
 const LINGER_MS = 5_000;

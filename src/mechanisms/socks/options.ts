@@ -1,6 +1,7 @@
 import type { Kernel, MaybePromise, PrincipalLimit } from "../../kernel/index.ts";
 import { HoldfastError } from "../../kernel/index.ts";
-import type { Credentials } from "./machine.ts";
+import type { RelayRequest } from "../../transport/relay-session.ts";
+import type { Credentials, MachineOptions } from "./machine.ts";
 import type { ProxyLike } from "./proxy.ts";
 import { parseProxy } from "./proxy.ts";
 import type { Question, Rule } from "./rules.ts";
@@ -80,10 +81,12 @@ export interface Settings {
   readonly users: Users | undefined;
   readonly authenticate: SocksOptions["authenticate"];
   readonly anonymous: boolean;
+  /** The same for every connection, and so made once. */
+  readonly machine: MachineOptions;
+  /** What every session's request says. */
+  readonly session: RelayRequest;
   readonly rules: Rules;
-  readonly versions: readonly (4 | 5)[];
   readonly limits: SocksLimits;
-  readonly principalLimit: PrincipalLimit | undefined;
   readonly upstreamFor: (question: Question) => Upstream;
   readonly upstreamResolves: boolean;
   readonly outerHost: string | undefined;
@@ -103,20 +106,28 @@ export function settle(options: SocksOptions): Settings {
     throw new HoldfastError("invalid-argument", message, { detail: { [name]: value } });
   }
   if (typeof upstream !== "function") assertProxies(upstream);
+  const anonymous = options.anonymous ?? !closed;
+  const countsEveryMs = options.countsEveryMs ?? 1_000;
   return {
     kernel: options.kernel,
+    machine: { ...limits, anonymous, passwords: closed, versions: options.versions ?? [4, 5] },
+    session: {
+      mechanism: "socks",
+      // The relay enforces both; the record's idle limit is for when this process no longer can.
+      ...(limits.idleMs !== Infinity && { idleMs: limits.idleMs + 5 * countsEveryMs }),
+      ...(limits.absoluteMs !== Infinity && { absoluteMs: limits.absoluteMs }),
+      ...(options.principalLimit !== undefined && { limit: options.principalLimit }),
+    },
     users: users === undefined ? undefined : new Users(users),
     authenticate,
-    anonymous: options.anonymous ?? !closed,
+    anonymous,
     rules: new Rules(options.rules),
-    versions: options.versions ?? [4, 5],
     limits,
-    principalLimit: options.principalLimit,
     upstreamFor: typeof upstream === "function" ? upstream : () => upstream,
     upstreamResolves: options.upstreamResolves ?? false,
     outerHost: options.outerHost,
     resolve: options.resolve,
-    countsEveryMs: options.countsEveryMs ?? 1_000,
+    countsEveryMs,
     onFault: options.onFault ?? (() => {}),
   };
 }

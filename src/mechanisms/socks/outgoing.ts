@@ -38,12 +38,26 @@ export class Attempt {
 }
 
 /** Connects to where the question asks to go, as far as the rules allow it: directly, or through the upstream proxy. */
-export async function reach(
+export function reach(
   settings: Settings,
   question: Question,
   attempt: Attempt,
 ): Promise<Reached | Unreached> {
   const upstream = settings.upstreamFor(question);
+  if (upstream !== undefined || parseAddress(question.host) === undefined) {
+    return resolveAndReach(settings, question, upstream, attempt);
+  }
+  const host = plainAddress(question.host);
+  if (settings.rules.decide(question, host) !== "allow") return Promise.resolve(DENIED);
+  return connectOne(host, question.port, attempt, undefined);
+}
+
+async function resolveAndReach(
+  settings: Settings,
+  question: Question,
+  upstream: Upstream,
+  attempt: Attempt,
+): Promise<Reached | Unreached> {
   const targets = await permitted(settings, question, upstream);
   if ("failure" in targets) return targets;
   if (attempt.cancelled) return GONE;

@@ -1,5 +1,6 @@
 import { once } from "node:events";
 import net from "node:net";
+import { networkInterfaces } from "node:os";
 import type { TestContext } from "node:test";
 import type { Kernel, SessionRecord } from "../../../src/kernel/index.ts";
 import { createKernel } from "../../../src/kernel/index.ts";
@@ -69,6 +70,13 @@ export function portOf(server: net.Server): number {
   const at = server.address();
   if (at === null || typeof at === "string") throw new Error("not a TCP listener");
   return at.port;
+}
+
+/** Whether this machine has IPv6 at all; some containers do not. */
+export function hasIPv6(): boolean {
+  return Object.values(networkInterfaces()).some((addresses) =>
+    addresses?.some(({ address }) => address === "::1"),
+  );
 }
 
 /** A port that nobody listens on: it was free a moment ago. */
