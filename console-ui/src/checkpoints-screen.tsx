@@ -65,7 +65,7 @@ const CHECKPOINTS = [
   COLUMNS.what,
   COLUMNS.principal,
   COLUMNS.mechanism,
-  COLUMNS.progress,
+  COLUMNS.share,
   COLUMNS.position,
   COLUMNS.confirmed,
 ];

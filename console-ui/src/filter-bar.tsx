@@ -91,7 +91,7 @@ export function FilterBar({ input, filter, onChange, roster, children }: Props):
         <label class={age === "" ? "choice" : "choice is-set"}>
           <span class="unseen">Age</span>
           <select value={age} onChange={chooseAge}>
-            <option value="">Any age</option>
+            <option value="">Age</option>
             {[...new Set([...AGES, age])]
               .filter((one) => one !== "")
               .map((one) => (
@@ -131,7 +131,7 @@ function Choice(props: {
     <label class={value === "" ? "choice" : "choice is-set"}>
       <span class="unseen">{label}</span>
       <select value={value} onChange={props.onChange}>
-        <option value="">Any {label.toLowerCase()}</option>
+        <option value="">{label}</option>
         {all.map((one) => (
           <option key={one} value={one}>
             {one}

@@ -114,7 +114,7 @@ export function SessionTable(props: Props): JSX.Element {
     <div
       class={`scroller table-${props.kind}`}
       ref={scroller}
-      style={{ "--rows": `${Math.max(4, order.length) * rowHeight + HEAD + 2}px` }}
+      style={{ "--rows": order.length === 0 ? "200px" : `${order.length * rowHeight + HEAD + 2}px` }}
       onScroll={(event) => (standing.scrollTop.value = event.currentTarget.scrollTop)}
       onPointerEnter={(event) => (standing.hovered.value = event.pointerType === "mouse")}
       onPointerLeave={() => (standing.hovered.value = false)}
@@ -256,6 +256,12 @@ export const COLUMNS = {
     cell: (row) => row.node ?? <span class="muted">–</span>,
   },
   progress: { name: "progress", title: "Progress", sort: "progress", cell: (row) => <Progress row={row} /> },
+  share: {
+    name: "progress",
+    title: "Progress",
+    sort: "progress",
+    cell: (row) => (row.checkpoint?.total === undefined ? null : <Progress row={row} />),
+  },
   age: {
     name: "age",
     title: "Age",
