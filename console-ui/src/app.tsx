@@ -60,7 +60,7 @@ function Shell(): JSX.Element {
         <Tools />
       </header>
       <FeedBanner />
-      <main id="main" tabIndex={-1}>
+      <main id="main" tabIndex={-1} class={path === "/" || path === "/checkpoints" ? "is-full" : ""}>
         <Screen path={path} />
       </main>
       <EndDialog />

@@ -1,4 +1,4 @@
-import { computed, effect, signal, useComputed } from "@preact/signals";
+import { computed, effect, signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import type { SessionRow } from "../../src/console/contract.ts";
@@ -88,13 +88,8 @@ export function ListScreen(): JSX.Element {
 }
 
 function Counts(): JSX.Element {
-  const counts = useComputed(() => {
-    void everyone.version.value;
-    const found = { established: 0, suspended: 0, negotiating: 0, ended: 0 };
-    for (const row of everyone.live()) found[row.state]++;
-    return found;
-  });
-  const { established, suspended, negotiating } = counts.value;
+  void everyone.version.value;
+  const { established, suspended, negotiating } = everyone.counts;
   return (
     <ul class="counts" aria-label="Sessions by state">
       {(
@@ -127,7 +122,7 @@ function FootLine(): JSX.Element {
   void everyone.version.value;
   const shown = everyone.order.value.length;
   const { arrivals } = everyone;
-  const gone = everyone.departures();
+  const gone = everyone.departures;
   const waits = [
     ...(arrivals > 0 ? [`${number(arrivals)} new`] : []),
     ...(gone > 0 ? [`${number(gone)} over`] : []),

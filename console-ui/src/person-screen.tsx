@@ -20,7 +20,7 @@ export function PersonScreen({ principal }: { principal: string }): JSX.Element 
     [principal],
   );
   const isHeld = useComputed(
-    () => standing.hovered.value || standing.selected.value !== "" || roster.departures() > 0,
+    () => standing.hovered.value || standing.selected.value !== "" || roster.departures > 0,
   );
   const since = useSignal(Date.now());
   useEffect(() => roster.start(), [roster]);

@@ -33,11 +33,14 @@ export class Roster {
   readonly #rows = new Map<string, SessionRow>();
   #shown = new Set<string>();
   #arrived = new Set<string>();
+  #departed = new Set<string>();
   #fresh: ReadonlySet<string> = new Set();
+  #counts = { negotiating: 0, established: 0, suspended: 0, ended: 0 };
   /** While a load runs: what the feed said meanwhile is newer than what the load will say. */
   #since: Set<string> | undefined;
   #loads = 0;
   #frame = 0;
+  #narrowing: ReturnType<typeof setTimeout> | undefined;
   #stops: readonly (() => void)[] = [];
 
   constructor(base: Filter = {}, keeps: (row: SessionRow) => boolean = () => true) {
@@ -78,10 +81,13 @@ export class Roster {
   }
 
   /** How many of those shown have ended or no longer meet the filter. */
-  departures(): number {
-    let count = 0;
-    for (const handle of this.#shown) if (!this.#belongs(this.#rows.get(handle))) count++;
-    return count;
+  get departures(): number {
+    return this.#departed.size;
+  }
+
+  /** How many live sessions are here in each state. */
+  get counts(): Readonly<Record<SessionRow["state"], number>> {
+    return this.#counts;
   }
 
   /** Whether a row that is shown still belongs there. */
@@ -103,7 +109,9 @@ export class Roster {
     this.#filter = filter;
     this.#fresh = new Set();
     this.settle({ quiet: true });
-    if (this.truncated.peek()) void this.load({ narrow: true });
+    if (!this.truncated.peek()) return;
+    clearTimeout(this.#narrowing);
+    this.#narrowing = setTimeout(() => void this.load({ narrow: true }), TYPING_MS);
   }
 
   sortBy(by: SortKey): void {
@@ -118,10 +126,16 @@ export class Roster {
     for (const [handle, row] of this.#rows) if (row.state === "ended") this.#rows.delete(handle);
     const found = this.matching();
     found.sort(comparison(this.sort.peek()));
+    for (const { handle } of found.splice(MOST_KEPT)) this.#drop(handle);
     const order = found.map((row) => row.handle);
-    this.#fresh = quiet ? new Set() : new Set(order.filter((handle) => !this.#shown.has(handle)));
+    const fresh = quiet ? [] : order.filter((handle) => !this.#shown.has(handle));
+    // A few that come are worth a glance; many would make the list flicker.
+    this.#fresh = new Set(fresh.length <= MOST_FRESH ? fresh : []);
     this.#shown = new Set(order);
     this.#arrived = new Set();
+    this.#departed = new Set();
+    this.#counts = { negotiating: 0, established: 0, suspended: 0, ended: 0 };
+    for (const { state } of this.#rows.values()) this.#counts[state]++;
     batch(() => {
       this.order.value = order;
       this.#takeFacets();
@@ -183,15 +197,36 @@ export class Roster {
     const isOver = row.state === "ended";
     if (!this.#shown.has(handle)) {
       if (isOver || !this.#keeps(row) || !meets(row, this.#scope, Date.now())) {
-        this.#rows.delete(handle);
-        this.#arrived.delete(handle);
+        this.#drop(handle);
         return;
       }
-      if (meets(row, this.#filter, Date.now())) this.#arrived.add(handle);
+      const isWanted = meets(row, this.#filter, Date.now());
+      if (this.#rows.size >= MOST_KEPT && !this.#rows.has(handle)) {
+        this.truncated.value = true;
+        if (!isWanted) return;
+      }
+      if (isWanted) this.#arrived.add(handle);
       else this.#arrived.delete(handle);
-      if (this.#rows.size >= MOST_KEPT && !this.#rows.has(handle)) this.truncated.value = true;
     }
-    this.#rows.set(handle, row);
+    this.#set(row);
+    if (!this.#shown.has(handle)) return;
+    if (this.#belongs(row)) this.#departed.delete(handle);
+    else this.#departed.add(handle);
+  }
+
+  #set(row: SessionRow): void {
+    const before = this.#rows.get(row.handle);
+    if (before !== undefined) this.#counts[before.state]--;
+    this.#counts[row.state]++;
+    this.#rows.set(row.handle, row);
+  }
+
+  #drop(handle: string): void {
+    const before = this.#rows.get(handle);
+    if (before === undefined) return;
+    this.#counts[before.state]--;
+    this.#rows.delete(handle);
+    this.#arrived.delete(handle);
   }
 
   #belongs(row: SessionRow | undefined): boolean {
@@ -216,7 +251,7 @@ export class Roster {
 export function follow(roster: Roster, isHeld: ReadonlySignal<boolean>): () => void {
   const look = (): void => {
     if (isHeld.peek() || document.hidden || roster.loading.peek()) return;
-    if (roster.arrivals > 0 || roster.departures() > 0) roster.settle();
+    if (roster.arrivals > 0 || roster.departures > 0) roster.settle();
   };
   const timer = setInterval(look, SETTLE_MS);
   const stop = effect(() => {
@@ -253,3 +288,5 @@ const VALUES: Readonly<Record<SortKey, (row: SessionRow) => string | number>> = 
 /** Sessions kept in the page at most; of more, the newest, and the gateway filters. */
 const MOST_KEPT = 20_000;
 const SETTLE_MS = 1000;
+const MOST_FRESH = 8;
+const TYPING_MS = 250;

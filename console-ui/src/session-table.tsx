@@ -124,7 +124,7 @@ export function SessionTable(props: Props): JSX.Element {
         aria-label={props.label}
         aria-rowcount={order.length + 1}
         aria-colcount={columns.length}
-        aria-activedescendant={order.includes(selected) ? `row-${selected}` : undefined}
+        aria-activedescendant={selected !== "" && order.includes(selected) ? `row-${selected}` : undefined}
         tabIndex={0}
         onFocus={() => selectedIndex() === -1 && step(0)()}
       >

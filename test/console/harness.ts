@@ -143,6 +143,8 @@ class Gate {
 class Crowd {
   readonly #nodes: readonly Kernel[];
   readonly #live: { kernel: Kernel; handle: Parameters<Kernel["lookUp"]>[0] }[] = [];
+  /** Under change: one thing happens to a session at a time. */
+  readonly #busy = new Set<string>();
   #made = 0;
 
   constructor(nodes: readonly Kernel[]) {
@@ -191,19 +193,23 @@ class Crowd {
     if (dice < 0.1) return this.#begin();
     const index = Math.floor(Math.random() * this.#live.length);
     const one = this.#live[index];
-    if (one === undefined) return;
+    if (one === undefined || this.#busy.has(one.handle)) return;
+    this.#busy.add(one.handle);
     if (dice < 0.2) {
       this.#live[index] = this.#live.at(-1) ?? one;
       this.#live.pop();
       await one.kernel.end(one.handle, { reason: "finished" });
       return;
     }
-    const record = await one.kernel.lookUp(one.handle);
+    await this.#move(one.kernel, one.handle, dice).finally(() => this.#busy.delete(one.handle));
+  }
+
+  async #move(kernel: Kernel, handle: Parameters<Kernel["lookUp"]>[0], dice: number): Promise<void> {
+    const record = await kernel.lookUp(handle);
     if (record === undefined) return;
-    if (record.state === "suspended") await one.kernel.resume(record);
-    else if (dice < 0.4) await one.kernel.suspend(record);
-    else
-      await one.kernel.checkpoint(record, { position: (record.checkpoint?.position ?? 0) + 1e6, total: 1e9 });
+    if (record.state === "suspended") await kernel.resume(record);
+    else if (dice < 0.4) await kernel.suspend(record);
+    else await kernel.checkpoint(record, { position: (record.checkpoint?.position ?? 0) + 1e6, total: 1e9 });
   }
 }
 
