@@ -34,7 +34,15 @@ export default {
     "script/docs/main.ts",
     "script/*.mjs",
   ],
-  project: ["src/**/*.ts!", "test/**/*.ts", "bench/**/*.ts", "examples/**/*.ts", "script/**/*.{ts,mjs}"],
+  vite: { config: ["console-ui/vite.config.ts"] },
+  project: [
+    "src/**/*.ts!",
+    "console-ui/**/*.{ts,tsx}",
+    "test/**/*.ts",
+    "bench/**/*.ts",
+    "examples/**/*.ts",
+    "script/**/*.{ts,mjs}",
+  ],
   // Run by script/test, which is bash.
   ignoreDependencies: ["publint", "@arethetypeswrong/cli", ...awaited],
   // Real peers, which script/peers.txt installs.

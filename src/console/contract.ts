@@ -165,6 +165,9 @@ export interface Summary {
   readonly endedByReason: Readonly<Record<string, number>>;
   readonly refusals: Readonly<Record<string, number>>;
   readonly rates: { readonly establishedPerSecond: number; readonly endedPerSecond: number };
+  readonly history: History;
+  /** How long the middle one of the latest resumed sessions had been suspended; absent when none was. */
+  readonly resumeAfterMs?: number;
   readonly listeners: readonly {
     readonly name: string;
     readonly mechanism: string;
@@ -173,8 +176,22 @@ export interface Summary {
   }[];
 }
 
+/** How many sessions came and went in each step of the last quarter of an hour, the oldest first. */
+export interface History {
+  /** When the first step began. */
+  readonly from: number;
+  readonly stepMs: number;
+  readonly established: readonly number[];
+  readonly suspended: readonly number[];
+  readonly resumed: readonly number[];
+  readonly ended: readonly number[];
+  /** Secrets shown after their end or after they were replaced. */
+  readonly refused: readonly number[];
+}
+
 /**
- * `GET /api/feed` is text/event-stream. Every event has the journal's cursor as its id; `Last-Event-ID` resumes.
+ * `GET /api/feed` is text/event-stream. Every event has the journal's cursor as its id; `Last-Event-ID` resumes, and so
+ * does `?after=`, which a page can set itself.
  * `rows`: patches of the live list, coalesced · `entries`: journal entries · `receipt`: a revocation's receipt ·
  * `gap`: what lay between is lost, load again · `feed`: whether the node itself hears of changes.
  */
@@ -195,6 +212,8 @@ export type FeedEvent =
 export interface Me {
   readonly name: string;
   readonly role: "viewer" | "operator";
+  /** The handle of the sign-in itself, so that who ends many can leave it out. */
+  readonly session: Handle;
   readonly node: string;
   readonly version: string;
 }

@@ -31,7 +31,8 @@ export class FeedServer {
     ];
   }
 
-  async serve(request: IncomingMessage, response: ServerResponse): Promise<void> {
+  /** Goes on behind `Last-Event-ID`, which a browser sends when it reconnects by itself, or else behind `after`. */
+  async serve(request: IncomingMessage, response: ServerResponse, after: string | null): Promise<void> {
     await this.#view.ready();
     const stream = new Stream(this.#kernel, response);
     this.#open.add(stream);
@@ -39,7 +40,7 @@ export class FeedServer {
       this.#open.delete(stream);
       stream.end();
     });
-    const last = request.headers["last-event-id"];
+    const last = request.headers["last-event-id"] ?? after;
     // What happens during the replay waits behind it; what is then told twice is at-least-once.
     if (typeof last === "string" && last !== "") await stream.hold(this.#replay(stream, last));
     stream.send({ event: "feed", data: { live: this.#kernel.feedLive } });

@@ -71,4 +71,5 @@ export async function readJson(request: IncomingMessage): Promise<Record<string,
   return value as Record<string, unknown>;
 }
 
-const BODY_BYTES = 64 * 1024;
+/** Enough to name forty thousand sessions one by one. */
+const BODY_BYTES = 1024 * 1024;

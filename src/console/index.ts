@@ -104,7 +104,8 @@ class AdminConsole implements Console, ConsoleTokens, ConsoleCounts {
     const me = this.#signIn.me(session);
     if (me === undefined)
       throw new ProblemError(401, "signed-out", "Sign in first: the gateway prints a link when it starts.");
-    if (url.pathname === "/api/feed" && request.method === "GET") return this.#feed.serve(request, response);
+    if (url.pathname === "/api/feed" && request.method === "GET")
+      return this.#feed.serve(request, response, url.searchParams.get("after"));
     const { route, params } = this.#find(request.method ?? "GET", url.pathname);
     if (route.role === "operator" && me.role !== "operator") {
       throw new ProblemError(403, "forbidden", "A viewer may look; this needs an operator.");

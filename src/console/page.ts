@@ -1,6 +1,6 @@
-import { readdirSync, readFileSync } from "node:fs";
+import { existsSync, readdirSync, readFileSync } from "node:fs";
 import type { ServerResponse } from "node:http";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "node:zlib";
 
@@ -11,13 +11,13 @@ interface Asset {
 }
 
 /**
- * The console's page, as built from console-ui/ into dist/console. Read once at the start: a few small files. Paths
+ * The console's page, as built from console-ui/ into dist/console/ui. Read once at the start: a few small files. Paths
  * that are no file get the page itself, whose own router shows them.
  */
 export class Page {
   readonly #assets = new Map<string, Asset>();
 
-  constructor(folder: string = fileURLToPath(new URL("../../dist/console/", import.meta.url))) {
+  constructor(folder: string = join(packageFolder(), "dist/console/ui")) {
     for (const name of filesIn(folder)) {
       const plain = readFileSync(join(folder, name));
       this.#assets.set(`/${name}`, {
@@ -50,6 +50,13 @@ export class Page {
   }
 }
 
+/** Where package.json is: this file runs from dist/, and in tests from build/. */
+function packageFolder(): string {
+  let folder = dirname(fileURLToPath(import.meta.url));
+  while (!existsSync(join(folder, "package.json")) && dirname(folder) !== folder) folder = dirname(folder);
+  return folder;
+}
+
 function filesIn(folder: string): string[] {
   try {
     return readdirSync(folder, { recursive: true, withFileTypes: true })
@@ -61,7 +68,7 @@ function filesIn(folder: string): string[] {
           .replaceAll("\\", "/"),
       );
   } catch (error) {
-    // Not built: the API works without its page, and the page's place says so.
+    // Not built: the API works without its page, and where the page would be says so.
     if ((error as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw error;
   }

@@ -7,14 +7,14 @@ import { handle, optionalInstant, parseQuery, parseSelector, text } from "./pars
 import type { ConsoleParts } from "./parts.ts";
 import type { Tally } from "./tally.ts";
 import { lockRow, nodeRow, revocationAnswer, sessionRow, timelineEntry } from "./rows.ts";
-import type { Role, SignIn } from "./sign-in.ts";
+import type { Role, SignIn, Who } from "./sign-in.ts";
 
 export interface Call {
   readonly request: IncomingMessage;
   readonly url: URL;
   /** What stands in the path for each `{name}`. */
   readonly params: Readonly<Record<string, string>>;
-  readonly me: Pick<Me, "name" | "role">;
+  readonly me: Who;
 }
 
 export interface Answer {

@@ -6,6 +6,7 @@ import type { Me } from "./contract.ts";
 import type { ConsoleParts } from "./parts.ts";
 
 export type Role = Me["role"];
+export type Who = Pick<Me, "name" | "role" | "session">;
 
 /** Who may use the console: sign-ins are web sessions of the same kernel, listed and ended like all others. */
 export class SignIn {
@@ -58,10 +59,12 @@ export class SignIn {
   }
 
   /** What a session may do here; undefined when it is no sign-in of the console's. */
-  me(session: WebSession): Pick<Me, "name" | "role"> | undefined {
+  me(session: WebSession): Who | undefined {
     const role = roleOf(session.roles);
-    if (role === undefined || session.principal?.startsWith("console:") !== true) return undefined;
-    return { name: session.principal.slice("console:".length), role };
+    const { handle, principal } = session;
+    if (role === undefined || handle === undefined || principal?.startsWith("console:") !== true)
+      return undefined;
+    return { name: principal.slice("console:".length), role, session: handle };
   }
 }
 
