@@ -1,10 +1,14 @@
 // npm run docs: writes the pages of docs/ that are drawn from the code.
 import { writeFileSync } from "node:fs";
+import { publishedSchema } from "../../src/gateway/index.ts";
+import { configurationPage } from "./configuration-page.ts";
 import { lifecyclePage } from "./lifecycle-page.ts";
 import { matrixPage, rfcMatrix } from "./rfc-matrix.ts";
 import { sourcesOfTheMatrix } from "./sources.ts";
 
 const pages: Readonly<Record<string, string>> = {
+  "docs/configuration.md": configurationPage(publishedSchema),
+  "docs/holdfast.schema.json": `${JSON.stringify(publishedSchema, undefined, 2)}\n`,
   "docs/lifecycle.md": lifecyclePage(),
   "docs/rfc-matrix.md": matrixPage(rfcMatrix(sourcesOfTheMatrix())),
 };

@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Summary } from "./contract.ts";
 import { FeedServer } from "./feed.ts";
 import { ProblemError, problemOf, sendJson } from "./http.ts";
 import { LiveView } from "./live-view.ts";
@@ -11,10 +12,12 @@ import { SignIn } from "./sign-in.ts";
 import { Tally } from "./tally.ts";
 
 export type { Console, ConsoleLog, ConsoleParts, CreateConsole, ListenerView } from "./parts.ts";
+export type { AdminFile } from "./admin-file.ts";
+export { readAdminFile, writeAdminFile } from "./admin-file.ts";
 export type * from "./contract.ts";
 
 /** The admin API and the console's page. The gateway owns the server and hands every other request here. */
-export function createConsole(parts: ConsoleParts): Console & ConsoleTokens {
+export function createConsole(parts: ConsoleParts): Console & ConsoleTokens & ConsoleCounts {
   return new AdminConsole(parts);
 }
 
@@ -24,7 +27,12 @@ export interface ConsoleTokens {
   token(role: Role, name: string): Promise<string>;
 }
 
-class AdminConsole implements Console, ConsoleTokens {
+/** For metrics: live sessions of all nodes by mechanism and state. */
+export interface ConsoleCounts {
+  sessionCounts(): Promise<Summary["sessions"]>;
+}
+
+class AdminConsole implements Console, ConsoleTokens, ConsoleCounts {
   readonly #parts: ConsoleParts;
   readonly #signIn: SignIn;
   readonly #view: LiveView;
@@ -49,6 +57,11 @@ class AdminConsole implements Console, ConsoleTokens {
 
   token(role: Role, name: string): Promise<string> {
     return this.#signIn.token(role, name);
+  }
+
+  async sessionCounts(): Promise<Summary["sessions"]> {
+    await this.#view.ready();
+    return this.#view.counts();
   }
 
   async handle(request: IncomingMessage, response: ServerResponse): Promise<void> {

@@ -29,6 +29,7 @@ export class LiveView {
   #dirty = new Map<Handle, true>();
   #entries: JournalEntry[] = [];
   #loading: Promise<void> | undefined;
+  #flushing: Promise<void> = Promise.resolve();
   #stop: (() => void) | undefined;
   #cancelTick: () => void = () => {};
   #live = true;
@@ -38,14 +39,15 @@ export class LiveView {
     this.#kernel = kernel;
   }
 
-  /** Resolves when the rows are there. */
-  ready(): Promise<void> {
+  /** Resolves when the rows are there, with all that this node has heard so far. */
+  async ready(): Promise<void> {
     this.#usedAt = this.#kernel.clock.now();
     this.#loading ??= this.#begin().catch((error: unknown) => {
       this.close();
       throw error;
     });
-    return this.#loading;
+    await this.#loading;
+    await this.#flush();
   }
 
   close(): void {
@@ -126,17 +128,32 @@ export class LiveView {
     }
     const unused = this.#listeners.size === 0 && this.#kernel.clock.now() - this.#usedAt > KEEP_MS;
     if (unused) this.close();
-    else if (this.#entries.length > 0) await this.#flush();
+    else await this.#flush();
   }
 
-  async #flush(): Promise<void> {
+  /** One after the other, so that patches are told in order. */
+  #flush(): Promise<void> {
+    const flushed = this.#flushing.then(() => this.#flushNow());
+    this.#flushing = flushed.catch(() => {});
+    return flushed;
+  }
+
+  async #flushNow(): Promise<void> {
+    if (this.#entries.length === 0) return;
     const entries = this.#entries;
     const dirty = this.#dirty;
     this.#entries = [];
     this.#dirty = new Map();
     const changed: SessionRow[] = [];
     const ended: SessionRow[] = [];
-    const found = await Promise.all([...dirty.keys()].map(async (handle) => this.#kernel.store.get(handle)));
+    const found = await Promise.all(
+      [...dirty.keys()].map(async (handle) => this.#kernel.store.get(handle)),
+    ).catch((error: unknown) => {
+      // The store is away: what changed is still to be told when it is back.
+      this.#entries = [...entries, ...this.#entries];
+      this.#dirty = new Map([...dirty, ...this.#dirty]);
+      throw error;
+    });
     for (const one of found) {
       if (one === undefined) continue;
       const row = sessionRow(one.record);

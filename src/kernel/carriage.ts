@@ -1,6 +1,7 @@
 import type { Core } from "./core.ts";
 import type { Feed } from "./feed.ts";
 import type { JournalEntry } from "./journal.ts";
+import type { Refusal } from "./judge.ts";
 import { judgeStanding } from "./judge.ts";
 import type { CloseCause, LiveTransport } from "./live.ts";
 import { LiveTransports } from "./live.ts";
@@ -8,6 +9,7 @@ import type { EndNote, SessionRecord } from "./record.ts";
 import type { EndOptions } from "./requests.ts";
 import { causeOf } from "./revoke.ts";
 import type { Handle } from "./secret.ts";
+import type { Found } from "./store.ts";
 
 /** The connections of this process that carry sessions, and when they have to close. */
 export class Carriage {
@@ -153,26 +155,34 @@ export class Carriage {
   }
 
   async #recheck(handles: readonly Handle[]): Promise<void> {
-    if (handles.length === 0) return;
-    const barriers = await this.#feed().barriers();
-    for (let from = 0; from < handles.length; from += AT_ONCE) {
-      await Promise.all(
-        handles.slice(from, from + AT_ONCE).map((handle) => this.#recheckOne(handle, barriers)),
-      );
-    }
+    for (let from = 0; from < handles.length; from += AT_ONCE)
+      await Promise.all(handles.slice(from, from + AT_ONCE).map((handle) => this.#recheckOne(handle)));
   }
 
-  async #recheckOne(handle: Handle, barriers: Parameters<typeof judgeStanding>[2]): Promise<void> {
-    const found = await this.#core.store.get(handle, { fresh: true });
+  async #recheckOne(handle: Handle): Promise<void> {
+    const { store, clock, node } = this.#core;
+    const found = await store.get(handle, { fresh: true });
     if (!this.#live.has(handle)) return;
-    const refusal = found === undefined ? "unknown" : judgeStanding(found, this.#core.clock.now(), barriers);
+    const refusal = await this.#refusalOf(found);
+    if (refusal === undefined) {
+      if (found?.record.owner !== undefined && found.record.owner.node !== node)
+        await this.#live.close(handle, TAKEN_OVER);
+      return;
+    }
     if (found !== undefined && (refusal === "revoked" || refusal === "locked")) {
-      await this.#end(found.record, causeOf(found.record, barriers, this.#core.clock.now()));
+      const barriers = await store.barriers(clock.now());
+      await this.#end(found.record, causeOf(found.record, barriers, clock.now()));
     }
-    if (refusal !== undefined) await this.closeAll(handle, found?.record);
-    else if (found?.record.owner !== undefined && found.record.owner.node !== this.#core.node) {
-      await this.#live.close(handle, TAKEN_OVER);
-    }
+    await this.closeAll(handle, found?.record);
+  }
+
+  async #refusalOf(found: Found | undefined): Promise<Refusal | undefined> {
+    if (found === undefined) return "unknown";
+    const { store, clock } = this.#core;
+    const refusal = judgeStanding(found, clock.now(), await this.#feed().barriers());
+    // The lock may have been lifted elsewhere a moment ago.
+    if (refusal !== "revoked" && refusal !== "locked") return refusal;
+    return judgeStanding(found, clock.now(), await store.barriers(clock.now()));
   }
 }
 

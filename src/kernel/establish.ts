@@ -2,6 +2,7 @@ import { holdsBack } from "./barrier.ts";
 import { HoldfastError } from "./errors.ts";
 import type { JournalDraft } from "./journal.ts";
 import type { Kernel } from "./kernel.ts";
+import type { MechanismPolicy } from "./policy.ts";
 import type { Established } from "./requests.ts";
 import type { Authentication, Checkpoint, Json, Mode, Peer, SessionRecord } from "./record.ts";
 import type { CredentialKey, Handle } from "./secret.ts";
@@ -45,10 +46,11 @@ export interface PrincipalLimit {
   readonly onLimit: "refuse" | "evict-oldest";
 }
 
-export async function establish(kernel: Kernel, request: EstablishRequest): Promise<Established> {
+export async function establish(kernel: Kernel, asked: EstablishRequest): Promise<Established> {
   await kernel.start();
-  const parent = request.parent === undefined ? undefined : await liveParent(kernel, request.parent);
-  const principal = request.principal ?? parent?.principal;
+  const parent = asked.parent === undefined ? undefined : await liveParent(kernel, asked.parent);
+  const principal = asked.principal ?? parent?.principal;
+  const request = within(kernel.policy.mechanisms[asked.mechanism], asked, principal);
   if (parent !== undefined && principal !== parent.principal) {
     throw new HoldfastError(
       "invalid-argument",
@@ -64,6 +66,34 @@ export async function establish(kernel: Kernel, request: EstablishRequest): Prom
   if (request.limit !== undefined && principal !== undefined)
     await applyLimit(kernel, made.record, request.limit);
   return made;
+}
+
+/** What a mechanism asks for, cut down to what the operator allows it. */
+function within(
+  policy: MechanismPolicy | undefined,
+  asked: EstablishRequest,
+  principal: string | undefined,
+): EstablishRequest {
+  if (policy === undefined) return asked;
+  const { principals = {}, onLimit = "refuse" } = policy;
+  const own =
+    principal !== undefined && Object.hasOwn(principals, principal) ? principals[principal] : undefined;
+  const perPrincipal = Math.min(
+    own ?? policy.perPrincipal ?? Infinity,
+    asked.limit?.perPrincipal ?? Infinity,
+  );
+  const limit = asked.limit?.perPrincipal === perPrincipal ? asked.limit : { perPrincipal, onLimit };
+  const span = (name: "idleMs" | "absoluteMs" | "resumableMs"): number =>
+    Math.min(policy[name] ?? Infinity, asked[name] ?? Infinity);
+  // What cannot be resumed stays so, whatever the limit.
+  const resumable = asked.resumableMs !== undefined ? { resumableMs: span("resumableMs") } : {};
+  return {
+    ...asked,
+    ...(span("idleMs") !== Infinity && { idleMs: span("idleMs") }),
+    ...(span("absoluteMs") !== Infinity && { absoluteMs: span("absoluteMs") }),
+    ...resumable,
+    ...(perPrincipal !== Infinity && { limit }),
+  };
 }
 
 /** Creates against the standing it read; when that moved, looks again at what moved it. */

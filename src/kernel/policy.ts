@@ -20,6 +20,21 @@ export interface KernelPolicy {
   readonly replays: number;
   /** Largest `data` of one session, in bytes of JSON. */
   readonly dataBytes: number;
+  /** An operator's limits by mechanism: what a mechanism asks for its sessions is cut down to them. */
+  readonly mechanisms: Readonly<Record<string, MechanismPolicy>>;
+}
+
+/** Left out: as the mechanism wants it. */
+export interface MechanismPolicy {
+  readonly idleMs?: number;
+  readonly absoluteMs?: number;
+  readonly resumableMs?: number;
+  /** Live sessions of this mechanism that one principal may have. */
+  readonly perPrincipal?: number;
+  /** The same for single principals; 0 takes none at all. */
+  readonly principals?: Readonly<Record<string, number>>;
+  /** What gives way at `perPrincipal`: the newcomer, unless said otherwise. */
+  readonly onLimit?: "refuse" | "evict-oldest";
 }
 
 export const defaultPolicy: KernelPolicy = {
@@ -33,4 +48,5 @@ export const defaultPolicy: KernelPolicy = {
   receiptMs: 5_000,
   replays: 50,
   dataBytes: 256 * 1024,
+  mechanisms: {},
 };

@@ -12,7 +12,7 @@ export interface Selector {
   readonly device?: string;
   readonly tenant?: string;
   readonly parent?: Handle;
-  /** Spared, whatever else holds. */
+  /** Spared, whatever else holds, but not from ending with the session it was opened under. */
   readonly except?: Handle | readonly Handle[];
   /** Everything. Must be said in words: an empty selector is refused. */
   readonly all?: true;

@@ -557,3 +557,105 @@ test("an ended session is forgotten when its time is over, not before", async ()
   assert.equal(await kernel.lookUp(record.handle, { ended: true }), undefined);
   assert.deepEqual(await kernel.store.timeline(record.handle), []);
 });
+
+test("an operator's limits by mechanism cut down what the mechanism asks for", async () => {
+  const web = { idleMs: 1_000, absoluteMs: 5_000, perPrincipal: 1, principals: { bob: 2, eve: 0 } };
+  const { kernel } = await bench({ policy: { mechanisms: { web } } });
+  const { record } = await login(kernel, "alice", { idleMs: 60_000 });
+  assert.equal(record.idleMs, 1_000);
+  assert.equal(record.absoluteAt, record.createdAt + 5_000);
+  assert.equal(record.resumableMs, undefined, "what cannot be resumed does not become so");
+  const limited = (error: unknown): boolean => isHoldfastError(error, "limit-reached");
+  await assert.rejects(login(kernel, "alice"), limited);
+  await login(kernel, "bob");
+  await login(kernel, "bob");
+  await assert.rejects(login(kernel, "bob"), limited);
+  await assert.rejects(login(kernel, "eve"), limited);
+  // What the mechanism asks for itself holds where it is stricter.
+  const evict = { perPrincipal: 1, onLimit: "evict-oldest" } as const;
+  await login(kernel, "bob", { limit: evict });
+  assert.equal(kernel.refusals["limit-reached"], 3);
+  await kernel.establish({ mechanism: "dialog", mode: "full-duplex", principal: "alice" });
+});
+
+test("receipts of a revoked session's children are part of the revocation before it settles", async () => {
+  const clock = new VirtualClock();
+  const store: SessionStore = memory({ clock });
+  const one = await bench({ clock, store, node: "one" });
+  const two = await bench({ clock, store, node: "two" });
+  const parent = await login(one.kernel);
+  const child = await two.kernel.establish({
+    mechanism: "dialog",
+    mode: "full-duplex",
+    parent: parent.record.handle,
+    own: true,
+  });
+  let closed = 0;
+  await two.kernel.attach(child.record, { close: () => void closed++ });
+  assert.deepEqual((await one.kernel.preview({ handle: parent.record.handle })).byMechanism, {
+    web: 1,
+    dialog: 1,
+  });
+  const revocation = await one.kernel.revoke({ handle: parent.record.handle }, { reason: "test" });
+  const receipts = await revocation.settled;
+  assert.deepEqual(
+    receipts.map(({ handle, node, state }) => [handle, node, state]),
+    [
+      [parent.record.handle, undefined, "closed"],
+      [child.record.handle, "two", "closed"],
+    ],
+  );
+  assert.equal(closed, 1);
+  assert.ok(revocation.isSettled);
+});
+
+test("a session its node owns without a connection is reported closed, not failed", async () => {
+  const { kernel, clock } = await bench();
+  const { record } = await kernel.establish({
+    mechanism: "dialog",
+    mode: "full-duplex",
+    principal: "alice",
+    own: true,
+  });
+  const revocation = await kernel.revoke({ principal: "alice" }, { reason: "test" });
+  await settle();
+  clock.advance(200);
+  const [receipt] = await revocation.settled;
+  assert.deepEqual([receipt?.handle, receipt?.state], [record.handle, "closed"]);
+});
+
+test("a node of the same name takes over what its predecessor left, and a live one loses its name", async () => {
+  const clock = new VirtualClock();
+  const store: SessionStore = memory({ clock });
+  const faults: unknown[] = [];
+  const first = await bench({ clock, store, node: "gw", onFault: (error) => faults.push(error) });
+  const own = { mode: "full-duplex", principal: "a", own: true } as const;
+  const lost = await first.kernel.establish({ ...own, mechanism: "socks" });
+  const kept = await first.kernel.establish({ ...own, mechanism: "dialog", resumableMs: 60_000 });
+  const causes: CloseCause[] = [];
+  await first.kernel.attach(kept.record, { close: (cause) => void causes.push(cause) });
+  // Killed and started again within its lease.
+  const second = await bench({ clock, store, node: "gw" });
+  assert.equal((await second.kernel.lookUp(lost.record.handle, { ended: true }))?.ended?.reason, "crashed");
+  assert.equal((await second.kernel.lookUp(kept.record.handle))?.state, "suspended");
+  clock.advance(1_000);
+  await settle();
+  clock.advance(1_000);
+  await settle();
+  assert.deepEqual(causes[0], { kind: "feed-lost" }, "the older one, were it alive, serves no more");
+  assert.ok(faults.some((error) => isHoldfastError(error, "invalid-argument")));
+});
+
+test("what a node left revoked but not ended when it died is ended by another", async () => {
+  const clock = new VirtualClock();
+  const store: SessionStore = memory({ clock });
+  const one = await bench({ clock, store, node: "one" });
+  const { record } = await login(one.kernel);
+  await store.raiseEpoch("alice", [], { at: clock.now(), phase: "governance", event: "epoch", node: "dead" });
+  assert.ok(await store.putNode({ id: "dead", epoch: 1, startedAt: 0, until: clock.now() + 1 }, 0));
+  clock.advance(1_000);
+  await settle();
+  const ended = await one.kernel.lookUp(record.handle, { ended: true });
+  assert.equal(ended?.ended?.reason, "revoked");
+  assert.equal((await store.nodes()).find((node) => node.id === "dead")?.gone, true);
+});

@@ -7,7 +7,7 @@ export function readFunctions(S: string): string {
   return `
 create function ${S}.find_sessions(p_keys text[], p_handles text[])
 returns table (asked text, record text, epoch float8)
-language plpgsql stable set enable_seqscan = off set jit = off as $$
+language plpgsql stable rows 100 set enable_seqscan = off set jit = off as $$
 begin
   if cardinality(p_keys) > 0 then
     return query
@@ -28,7 +28,7 @@ end $$;
 
 create function ${S}.standings(p_principals text[])
 returns table (epoch float8, barrier_seq float8)
-language plpgsql stable set enable_seqscan = off set jit = off as $$
+language plpgsql stable rows 100 set enable_seqscan = off set jit = off as $$
 begin
   return query
     select coalesce(p.epoch, 0)::float8, m.barrier_seq::float8
@@ -41,7 +41,7 @@ end $$;
 
 create function ${S}.list_sessions(p_term text, p_after text, p_limit int)
 returns table (record text, epoch float8)
-language plpgsql stable set enable_seqscan = off set jit = off as $$
+language plpgsql stable rows 100 set enable_seqscan = off set jit = off as $$
 begin
   return query
     select s.record, coalesce(p.epoch, 0)::float8
@@ -54,7 +54,7 @@ end $$;
 
 create function ${S}.due_sessions(p_now float8, p_limit int)
 returns table (record text)
-language plpgsql stable set enable_seqscan = off set jit = off as $$
+language plpgsql stable rows 100 set enable_seqscan = off set jit = off as $$
 begin
   return query
     select s.record from ${S}.session s where s.due <= p_now order by s.due, s.handle limit p_limit;
@@ -62,7 +62,7 @@ end $$;
 
 create function ${S}.timeline_page(p_handle text, p_after bigint, p_limit int)
 returns table (xid text, seq text, horizon text, entry text)
-language plpgsql stable set enable_seqscan = off set jit = off as $$
+language plpgsql stable rows 100 set enable_seqscan = off set jit = off as $$
 begin
   return query
     select t.xid::text, t.seq::text, t.horizon::text, t.entry
@@ -72,13 +72,15 @@ end $$;
 -- Whether the journal is still the one that cursors were made in, and where "now" is.
 create function ${S}.journal_head()
 returns table (generation text, trimmed text, snapshot text, alive boolean)
-language sql stable as $$
-  select m.generation::text, m.trimmed::text, pg_current_snapshot()::text,
-         exists (select from ${S}.alive a
-                  where a.generation = m.generation
-                    and a.xid < pg_snapshot_xmax(pg_current_snapshot()))
-    from ${S}.meta m;
-$$;
+language plpgsql stable rows 1 set enable_seqscan = off set jit = off as $$
+begin
+  return query
+    select m.generation::text, m.trimmed::text, pg_current_snapshot()::text,
+           exists (select from ${S}.alive a
+                    where a.generation = m.generation
+                      and a.xid < pg_snapshot_xmax(pg_current_snapshot()))
+      from ${S}.meta m where m.one;
+end $$;
 
 -- Entries of transactions from p_from on and of those in p_open, without what (p_skip_xid, p_skip_seq) has told;
 -- after (p_after_xid, p_after_seq); and of what was visible in p_until, when given.
@@ -87,7 +89,7 @@ create function ${S}.journal_page(
   p_after_xid xid8, p_after_seq bigint, p_until pg_snapshot, p_limit int
 )
 returns table (xid text, seq text, horizon text, entry text)
-language plpgsql stable set enable_seqscan = off set jit = off as $$
+language plpgsql stable rows 100 set enable_seqscan = off set jit = off as $$
 begin
   return query
     select q.xid::text, q.seq::text, q.horizon::text, q.entry from (

@@ -1,0 +1,8 @@
+export type { Config, ListenerConfig, StoreConfig } from "./config.ts";
+export { ConfigError, parseConfig, publishedSchema, readConfig } from "./config.ts";
+export type { Gateway, GatewayOptions } from "./gateway.ts";
+export { up } from "./gateway.ts";
+export type { Log } from "./log.ts";
+export { sampleConfig } from "./sample.ts";
+export { openStore } from "./stores.ts";
+export { configSpan } from "./span.ts";

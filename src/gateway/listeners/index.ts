@@ -1,0 +1,7 @@
+import type { ListenerKind } from "../listener.ts";
+import { netbios } from "./netbios.ts";
+import { socks } from "./socks.ts";
+import { web } from "./web.ts";
+
+/** Every mechanism that can listen, by the name it has in the configuration. */
+export const kinds: Readonly<Record<string, ListenerKind>> = { web, socks, netbios };
