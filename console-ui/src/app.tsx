@@ -7,7 +7,7 @@ import { now } from "./clock.ts";
 import { EndDialog } from "./end-dialog.tsx";
 import { EndingScreen, EndingsScreen } from "./endings-screen.tsx";
 import { feedState } from "./feed.ts";
-import { moment, span } from "./format.ts";
+import { moment } from "./format.ts";
 import { HelpDialog, helpOpen } from "./help-dialog.tsx";
 import { InviteDialog, inviteOpen } from "./invite-dialog.tsx";
 import { useKeys } from "./keys.ts";
@@ -202,7 +202,7 @@ function FeedBanner(): JSX.Element | null {
   const { since } = feedState.value;
   const text = {
     "": "",
-    lost: `The gateway cannot be reached; trying again. What you see is from ${moment(since, now.value)}, ${span(now.value - since)} ago.`,
+    lost: `The gateway cannot be reached; trying again. What you see is from ${moment(since, now.value)}.`,
     deaf: `The gateway does not hear of changes since ${moment(since, now.value)}. What you see may be old; every use is checked against the store itself.`,
     back: "Connected again; everything is up to date.",
   }[shown.value];

@@ -21,7 +21,7 @@ const isHeld = computed(
 
 /** How far every session that can be picked up again has been confirmed. */
 export function CheckpointsScreen(): JSX.Element {
-  const roster = useMemo(() => new Roster({}, (row) => row.checkpoint !== undefined), []);
+  const roster = useMemo(() => new Roster({}, (row) => row.checkpoint !== undefined, "confirmed"), []);
   useEffect(() => roster.start(), []);
   useEffect(() => follow(roster, isHeld), []);
   useKeys({

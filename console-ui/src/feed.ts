@@ -43,15 +43,31 @@ export function openFeed(whoAmI: () => Promise<unknown>): void {
   if (source === undefined) connect();
 }
 
+/** A browser opens six connections to one place: pages that nobody looks at give theirs back. */
+let unseen: ReturnType<typeof setTimeout> | undefined;
+let isPaused = false;
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(unseen);
+  if (document.hidden) {
+    unseen = setTimeout(() => {
+      if (source === undefined) return;
+      isPaused = true;
+      source.close();
+    }, UNSEEN_MS);
+  } else if (isPaused) connect();
+});
+
 export function closeFeed(): void {
   clearTimeout(retry);
   source?.close();
   source = undefined;
+  isPaused = false;
   cursor = "";
 }
 
 function connect(): void {
   clearTimeout(retry);
+  isPaused = false;
   source?.close();
   const opened = new EventSource(
     cursor === "" ? "/api/feed" : `/api/feed?after=${encodeURIComponent(cursor)}`,
@@ -107,3 +123,4 @@ function tell<Data>(all: ReadonlySet<(data: Data) => void>, data: Data): void {
 }
 
 const RETRY_MS = 1_500;
+const UNSEEN_MS = 60_000;

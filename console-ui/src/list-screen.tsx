@@ -33,7 +33,7 @@ const isHeld = computed(
     pending.value !== undefined,
 );
 
-export function setFilter(next: Filter): void {
+function setFilter(next: Filter): void {
   const params = paramsOf(next).toString();
   standing.scrollTop.value = 0;
   go(params === "" ? "/" : `/?${params}`, { replace: true });
@@ -111,7 +111,13 @@ function EndAll({ filter: conditions, run }: { filter: Filter; run: () => void }
   const count = everyone.order.value.length;
   const all = Object.keys(conditions).length === 0;
   return (
-    <button type="button" class="end-all" disabled={count === 0} onClick={run} title="X">
+    <button
+      type="button"
+      class={all ? "end-all" : "end-all is-filtered"}
+      disabled={count === 0}
+      onClick={run}
+      title="X"
+    >
       {all ? "End all…" : `End these ${number(count)}…`}
     </button>
   );
@@ -176,7 +182,7 @@ function NothingHere({ filter: conditions }: { filter: Filter }): JSX.Element {
 
 function describe(conditions: Filter): string {
   const said = activeConditions(conditions).map(({ text }) => text);
-  return said.length === 0 ? "Everybody's sessions" : `Sessions: ${said.join(", ")}`;
+  return said.length === 0 ? "End everybody's sessions" : `End the sessions: ${said.join(", ")}`;
 }
 
 const LIST = [

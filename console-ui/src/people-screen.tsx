@@ -61,32 +61,34 @@ export function PeopleScreen(): JSX.Element {
       {found.length === 0 ? (
         <Empty title={words.value === "" ? "Nobody is signed in." : "Nobody is called that."} />
       ) : (
-        <table class="plain people">
-          <thead>
-            <tr>
-              <th scope="col">Principal</th>
-              <th scope="col" class="is-number">
-                Sessions
-              </th>
-              <th scope="col">Mechanisms</th>
-              <th scope="col" class="on-wide">
-                Nodes
-              </th>
-            </tr>
-          </thead>
-          <tbody>
-            {found.slice(0, SHOWN).map(({ principal, count, mechanisms, nodes }) => (
-              <tr key={principal}>
-                <td>
-                  <a href={personHref(principal)}>{principal}</a>
-                </td>
-                <td class="is-number figure">{number(count)}</td>
-                <td class="muted">{mechanisms.join(", ")}</td>
-                <td class="muted on-wide">{nodes.join(", ")}</td>
+        <div class="panel">
+          <table class="plain people">
+            <thead>
+              <tr>
+                <th scope="col">Principal</th>
+                <th scope="col" class="is-number">
+                  Sessions
+                </th>
+                <th scope="col">Mechanisms</th>
+                <th scope="col" class="on-wide">
+                  Nodes
+                </th>
               </tr>
-            ))}
-          </tbody>
-        </table>
+            </thead>
+            <tbody>
+              {found.slice(0, SHOWN).map(({ principal, count, mechanisms, nodes }) => (
+                <tr key={principal}>
+                  <td>
+                    <a href={personHref(principal)}>{principal}</a>
+                  </td>
+                  <td class="is-number figure">{number(count)}</td>
+                  <td class="muted">{mechanisms.join(", ")}</td>
+                  <td class="muted on-wide">{nodes.join(", ")}</td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </div>
       )}
       <p class="muted small">
         {found.length > SHOWN

@@ -24,7 +24,7 @@ export class Roster {
   readonly truncated: Signal<boolean> = signal(false);
   readonly mechanisms: Signal<readonly string[]> = signal([]);
   readonly nodes: Signal<readonly string[]> = signal([]);
-  readonly sort: Signal<Sort> = signal({ by: "started", descending: true });
+  readonly sort: Signal<Sort>;
   readonly #base: Filter;
   readonly #keeps: (row: SessionRow) => boolean;
   #filter: Filter = {};
@@ -43,7 +43,12 @@ export class Roster {
   #narrowing: ReturnType<typeof setTimeout> | undefined;
   #stops: readonly (() => void)[] = [];
 
-  constructor(base: Filter = {}, keeps: (row: SessionRow) => boolean = () => true) {
+  constructor(
+    base: Filter = {},
+    keeps: (row: SessionRow) => boolean = () => true,
+    sortedBy: SortKey = "started",
+  ) {
+    this.sort = signal({ by: sortedBy, descending: true });
     this.#base = base;
     this.#keeps = keeps;
     this.#scope = base;

@@ -2,7 +2,7 @@ import { useSignal, type Signal } from "@preact/signals";
 import type { JSX } from "preact";
 import { useEffect, useLayoutEffect, useRef } from "preact/hooks";
 import type { SessionRow } from "../../src/console/contract.ts";
-import { exact, moment, number, span } from "./format.ts";
+import { exact, moment, span } from "./format.ts";
 import { now } from "./clock.ts";
 import { useKeys } from "./keys.ts";
 import { amount, Age, Person, Progress, SessionLink, StateMark } from "./parts.tsx";
@@ -301,10 +301,6 @@ export const COLUMNS = {
       ),
   },
 } as const satisfies Record<string, Column>;
-
-export function countText(count: number, truncated: boolean): string {
-  return `${number(count)}${truncated ? "+" : ""}`;
-}
 
 const WIDE_ROW = 33;
 const NARROW_ROW = 62;

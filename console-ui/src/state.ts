@@ -44,7 +44,7 @@ export function signedOut(): void {
   closeFeed();
 }
 
-export async function loadEndings(): Promise<void> {
+async function loadEndings(): Promise<void> {
   try {
     const { revocations } = await api.revocations();
     const known = new Map(endings.peek());

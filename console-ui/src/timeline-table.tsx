@@ -22,10 +22,12 @@ export function TimelineTable(props: {
       <thead>
         <tr>
           <th scope="col">Time</th>
-          <th scope="col" class="is-number">
+          <th scope="col" class="is-number on-wide">
             After
           </th>
-          <th scope="col">Phase</th>
+          <th scope="col" class="on-wide">
+            Phase
+          </th>
           <th scope="col">Event</th>
           <th scope="col">Node</th>
           <th scope="col">Details</th>
@@ -72,8 +74,10 @@ export function TimelineTable(props: {
         <td class="figure" title={moment(entry.at, now)}>
           {exact(entry.at)}
         </td>
-        <td class="is-number figure muted">{before === undefined ? "" : gap(entry.at - before.at)}</td>
-        <td class="muted">{lane?.name ?? entry.phase}</td>
+        <td class="is-number figure muted on-wide">
+          {before === undefined ? "" : gap(entry.at - before.at)}
+        </td>
+        <td class="muted on-wide">{lane?.name ?? entry.phase}</td>
         <td class="event-words">{wordsOf(entry)}</td>
         <td>{entry.node}</td>
         <td class="details">

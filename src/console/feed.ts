@@ -10,25 +10,16 @@ export class FeedServer {
   readonly #kernel: Kernel;
   readonly #view: LiveView;
   readonly #open = new Set<Stream>();
-  readonly #stops: readonly (() => void)[];
+  readonly #stopReceipts: () => void;
+  /** Only while a page is open: the view lets its rows go some time after its last listener has gone. */
+  #stopPatches: (() => void) | undefined;
 
   constructor(kernel: Kernel, view: LiveView, revocations: Revocations) {
     this.#kernel = kernel;
     this.#view = view;
-    this.#stops = [
-      view.listen({
-        patch: ({ changed, ended, entries, cursor }) => {
-          this.#tell({ event: "entries", data: entries.map(timelineEntry) }, cursor);
-          if (changed.length + ended.length > 0)
-            this.#tell({ event: "rows", data: { changed, ended } }, cursor);
-        },
-        reloaded: () => this.#tell({ event: "gap", data: { cursor: "" } }),
-        feed: (live) => this.#tell({ event: "feed", data: { live } }),
-      }),
-      revocations.onReceipt(({ id, settled }, receipt) => {
-        this.#tell({ event: "receipt", data: { revocation: id, receipt: receiptRow(receipt), settled } });
-      }),
-    ];
+    this.#stopReceipts = revocations.onReceipt(({ id, settled }, receipt) => {
+      this.#tell({ event: "receipt", data: { revocation: id, receipt: receiptRow(receipt), settled } });
+    });
   }
 
   /** Goes on behind `Last-Event-ID`, which a browser sends when it reconnects by itself, or else behind `after`. */
@@ -36,9 +27,13 @@ export class FeedServer {
     await this.#view.ready();
     const stream = new Stream(this.#kernel, response);
     this.#open.add(stream);
+    this.#stopPatches ??= this.#followView();
     response.on("close", () => {
       this.#open.delete(stream);
       stream.end();
+      if (this.#open.size > 0) return;
+      this.#stopPatches?.();
+      this.#stopPatches = undefined;
     });
     const last = request.headers["last-event-id"] ?? after;
     // What happens during the replay waits behind it; what is then told twice is at-least-once.
@@ -47,8 +42,21 @@ export class FeedServer {
   }
 
   close(): void {
-    for (const stop of this.#stops) stop();
+    this.#stopReceipts();
+    this.#stopPatches?.();
     for (const stream of this.#open) stream.end();
+  }
+
+  #followView(): () => void {
+    return this.#view.listen({
+      patch: ({ changed, ended, entries, cursor }) => {
+        this.#tell({ event: "entries", data: entries.map(timelineEntry) }, cursor);
+        if (changed.length + ended.length > 0)
+          this.#tell({ event: "rows", data: { changed, ended } }, cursor);
+      },
+      reloaded: () => this.#tell({ event: "gap", data: { cursor: "" } }),
+      feed: (live) => this.#tell({ event: "feed", data: { live } }),
+    });
   }
 
   #tell(event: FeedEvent, cursor?: string): void {

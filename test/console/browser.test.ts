@@ -1,16 +1,13 @@
 import assert from "node:assert/strict";
-import { mkdirSync, readdirSync, readFileSync } from "node:fs";
-import { createRequire } from "node:module";
+import { readdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import test, { after, before, describe } from "node:test";
 import { gzipSync } from "node:zlib";
 import type { Browser, BrowserContext, Locator, Page } from "playwright-core";
-import { chromiumMissing, launchChromium } from "./chromium.ts";
+import { chromiumMissing, complaints, fits, launchChromium, PATIENCE_MS, shot, until } from "./chromium.ts";
 import { type Harness, startHarness } from "./harness.ts";
 
 const missing = chromiumMissing();
-const SHOTS = "artifacts/console";
-const PATIENCE_MS = 30_000;
 const WIDE = { width: 1280, height: 800 };
 const NARROW = { width: 390, height: 844 };
 
@@ -30,7 +27,6 @@ describe("the console's page", () => {
     let browser: Browser;
 
     before(async () => {
-      mkdirSync(SHOTS, { recursive: true });
       [harness, browser] = await Promise.all([startHarness(), launchChromium()]);
     });
     after(async () => {
@@ -355,7 +351,7 @@ describe("the console's page", () => {
         ["session-dialog", `/sessions/${dialog}`, "Timeline"],
         ["session-over", `/sessions/${revoked}`, "Timeline"],
         ["session-none", "/sessions/00000000000000000000", "No such session"],
-        ["person", "/people/mara.lindqvist", "1 live session"],
+        ["person", "/people/mara.lindqvist", "4 live sessions"],
         ["people", "/people", "Mechanisms"],
         ["checkpoints", "/checkpoints", /\d+ sessions would lose/],
         ["endings", "/endings", "lost device"],
@@ -421,36 +417,4 @@ function rows(page: Page): Locator {
 
 async function selected(page: Page): Promise<string | null> {
   return page.locator("[role=grid]").getAttribute("aria-activedescendant");
-}
-
-async function until(holds: () => Promise<boolean>, what: string): Promise<void> {
-  const before = Date.now();
-  while (!(await holds())) {
-    if (Date.now() - before > PATIENCE_MS) assert.fail(`it did not come about: ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 30));
-  }
-}
-
-async function shot(page: Page, name: string): Promise<void> {
-  await page.evaluate("document.fonts.ready.then(() => true)");
-  await page.screenshot({ path: join(SHOTS, `${name}.png`) });
-}
-
-async function fits(page: Page): Promise<boolean> {
-  return (await page.evaluate("document.documentElement.scrollWidth <= innerWidth")) === true;
-}
-
-/** What axe finds of serious or critical, one line each. */
-async function complaints(page: Page): Promise<string[]> {
-  const path = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
-  // A script tag would be refused by the page's own policy.
-  await page.evaluate(readFileSync(path, "utf8"));
-  const { violations } = (await page.evaluate("axe.run({ resultTypes: ['violations'] })")) as {
-    violations: { id: string; impact: string; nodes: { html: string; failureSummary: string }[] }[];
-  };
-  return violations
-    .filter(({ impact }) => impact === "serious" || impact === "critical")
-    .flatMap(({ id, nodes }) =>
-      nodes.map(({ html, failureSummary }) => `${id}: ${html.slice(0, 160)} ${failureSummary}`),
-    );
 }

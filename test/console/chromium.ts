@@ -1,7 +1,14 @@
-import { existsSync } from "node:fs";
-import { type Browser, chromium } from "playwright-core";
+import assert from "node:assert/strict";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
+import { createRequire } from "node:module";
+import { join } from "node:path";
+import { type Browser, chromium, type Page } from "playwright-core";
 
 const PATH = "/usr/bin/chromium";
+/** Where pictures of every screen go, to be looked at. */
+const SHOTS = "artifacts/console";
+/** How long something may take to come about before a test gives up on it. */
+export const PATIENCE_MS = 30_000;
 
 /** Why Chromium cannot be used here; `undefined` when it can. In CI it must be there. */
 export function chromiumMissing(): string | undefined {
@@ -23,4 +30,37 @@ export function launchChromium(): Promise<Browser> {
       "--disable-sync",
     ],
   });
+}
+
+export async function until(holds: () => Promise<boolean>, what: string): Promise<void> {
+  const before = Date.now();
+  while (!(await holds())) {
+    if (Date.now() - before > PATIENCE_MS) assert.fail(`it did not come about: ${what}`);
+    await new Promise((resolve) => setTimeout(resolve, 30));
+  }
+}
+
+export async function shot(page: Page, name: string): Promise<void> {
+  mkdirSync(SHOTS, { recursive: true });
+  await page.evaluate("document.fonts.ready.then(() => true)");
+  await page.screenshot({ path: join(SHOTS, `${name}.png`) });
+}
+
+export async function fits(page: Page): Promise<boolean> {
+  return (await page.evaluate("document.documentElement.scrollWidth <= innerWidth")) === true;
+}
+
+/** What axe finds of serious or critical, one line each. */
+export async function complaints(page: Page): Promise<string[]> {
+  const path = createRequire(import.meta.url).resolve("axe-core/axe.min.js");
+  // A script tag would be refused by the page's own policy.
+  await page.evaluate(readFileSync(path, "utf8"));
+  const { violations } = (await page.evaluate("axe.run({ resultTypes: ['violations'] })")) as {
+    violations: { id: string; impact: string; nodes: { html: string; failureSummary: string }[] }[];
+  };
+  return violations
+    .filter(({ impact }) => impact === "serious" || impact === "critical")
+    .flatMap(({ id, nodes }) =>
+      nodes.map(({ html, failureSummary }) => `${id}: ${html.slice(0, 160)} ${failureSummary}`),
+    );
 }

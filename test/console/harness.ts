@@ -6,7 +6,8 @@ import { createConsole } from "../../src/console/index.ts";
 import { Revocations } from "../../src/governance/index.ts";
 import { createKernel, type Kernel } from "../../src/kernel/index.ts";
 import { memory } from "../../src/store/memory/index.ts";
-import { type Cast, connection, MovedClock, nameOf, play } from "./scenes.ts";
+import { connection, MovedClock, nameOf } from "./scenes.ts";
+import { type Cast, play } from "./story.ts";
 
 /** The console with sessions to show, as the gateway hosts it: three nodes on one store, and a server on the loopback. */
 export interface Harness {
@@ -71,7 +72,7 @@ export async function startHarness(options: { people?: number; port?: number } =
     log: { info: () => {}, warn: () => {}, error: (about) => void faults.push(about) },
   });
   server.on("request", (request, response) => void admin.handle(request, response));
-  const cast = await play({ all: nodes, clock }, options.people ?? 90);
+  const cast = await play(nodes, clock, options.people ?? 90);
   const crowd = new Crowd(nodes);
 
   return {
