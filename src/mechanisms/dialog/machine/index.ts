@@ -1,0 +1,8 @@
+export * from "./agreement.ts";
+export * from "./apply.ts";
+export * from "./events.ts";
+export { DialogMachine, type MachineOptions } from "./machine.ts";
+export { decodeMark, encodeMark } from "./mark.ts";
+export type { Entry } from "./outbox.ts";
+export * from "./rules.ts";
+export * from "./state.ts";
