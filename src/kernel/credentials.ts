@@ -1,4 +1,4 @@
-import type { Credentials } from "./record.ts";
+import type { Credentials, RetiredCredential } from "./record.ts";
 import type { CredentialKey } from "./secret.ts";
 
 /** Which of a record's slots a presented key is in, and whether that slot still opens it. */
@@ -30,15 +30,15 @@ export function rotated(
   now: number,
   limits: { graceMs: number; kept: number },
 ): Credentials {
-  const { current, previous } = credentials;
+  const { current, pending, previous } = credentials;
+  const gone: RetiredCredential[] = [];
+  if (previous !== undefined) gone.push({ key: previous.key, quietUntil: previous.until });
+  if (pending !== undefined) gone.push({ key: pending, quietUntil: now });
   return {
     current: key,
+    since: now,
     ...(current !== undefined && { previous: { key: current, until: now + limits.graceMs } }),
-    retired: keep(
-      previous === undefined ? [] : [{ key: previous.key, quietUntil: previous.until }],
-      credentials,
-      limits.kept,
-    ),
+    retired: keep(gone, credentials, limits.kept),
   };
 }
 
@@ -55,6 +55,7 @@ export function superseded(
   );
   return {
     current: key,
+    since: now,
     retired: keep(
       gone.map((one) => ({ key: one, quietUntil })),
       credentials,
@@ -70,9 +71,10 @@ export function offered(
   now: number,
   limits: { kept: number },
 ): Credentials {
-  const { current, previous, pending } = credentials;
+  const { current, since, previous, pending } = credentials;
   return {
     ...(current !== undefined && { current }),
+    ...(since !== undefined && { since }),
     ...(previous !== undefined && { previous }),
     pending: key,
     retired: keep(pending === undefined ? [] : [{ key: pending, quietUntil: now }], credentials, limits.kept),
@@ -86,6 +88,7 @@ export function confirmed(credentials: Credentials, now: number, limits: { kept:
   const gone = [current, previous?.key].filter((one) => one !== undefined);
   return {
     current: pending,
+    since: now,
     retired: keep(
       gone.map((key) => ({ key, quietUntil: now })),
       credentials,

@@ -14,7 +14,7 @@ export type ErrorCode =
   | "store-corrupt"
   | "kernel-closed"
   | "not-fresh"
-  | "forbidden"
+  | "response-sent"
   | "unsupported";
 
 /**

@@ -1,7 +1,8 @@
 import { holdsBack } from "./barrier.ts";
 import { HoldfastError } from "./errors.ts";
 import type { JournalDraft } from "./journal.ts";
-import type { Established, Kernel } from "./kernel.ts";
+import type { Kernel } from "./kernel.ts";
+import type { Established } from "./requests.ts";
 import type { Authentication, Checkpoint, Json, Mode, Peer, SessionRecord } from "./record.ts";
 import type { CredentialKey, Handle } from "./secret.ts";
 import { credentialKey, mintHandle, mintSecret, shardOfHandle, shardOfPrincipal } from "./secret.ts";
@@ -20,7 +21,8 @@ export interface EstablishRequest {
   readonly absoluteMs?: number;
   /** How long it may stay suspended; left out, losing its transport ends it. */
   readonly resumableMs?: number;
-  readonly authentication?: Omit<Authentication, "at">;
+  /** `at` is now unless the proof is older than the session. */
+  readonly authentication?: Omit<Authentication, "at"> & { readonly at?: number };
   readonly peer?: Peer;
   readonly roles?: readonly string[];
   readonly tenant?: string;
@@ -131,7 +133,7 @@ function draftRecord(kernel: Kernel, request: EstablishRequest, made: Ingredient
     barrierSeq: made.standing.barrierSeq,
     createdAt: now,
     touchedAt: now,
-    credentials: { ...(made.key !== undefined && { current: made.key }), retired: [] },
+    credentials: { ...(made.key !== undefined && { current: made.key, since: now }), retired: [] },
     peer: request.peer ?? {},
     data: request.data ?? null,
     ...(made.principal !== undefined && { principal: made.principal }),

@@ -10,6 +10,7 @@ export type { CloseCause, LiveTransport } from "./live.ts";
 export * from "./policy.ts";
 export * from "./record.ts";
 export * from "./record-codec.ts";
+export type * from "./requests.ts";
 export type { LockRequest, Preview, Receipt, Revocation, RevokeOptions } from "./revoke.ts";
 export * from "./secret.ts";
 export * from "./selector.ts";

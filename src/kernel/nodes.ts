@@ -1,5 +1,6 @@
-import { HoldfastError } from "./errors.ts";
+import { HoldfastError, isHoldfastError } from "./errors.ts";
 import type { Kernel } from "./kernel.ts";
+import type { SessionRecord } from "./record.ts";
 import type { Handle } from "./secret.ts";
 import type { NodeLease } from "./store.ts";
 
@@ -88,19 +89,26 @@ export class NodeLeases {
         limit: 200,
         ...(after !== undefined && { after }),
       });
-      await Promise.all(
-        page.found.map(({ record }) => {
-          if (record.state === "suspended") return undefined;
-          if (record.resumableMs === undefined || record.state === "negotiating") {
-            return kernel.end(record, { reason: "crashed", by: "holdfast", detail: { node } });
-          }
-          // Somebody who was faster has resumed or ended it: then there is nothing to do.
-          return kernel
-            .suspend(record, { detail: { node }, ...(record.owner !== undefined && { fence: record.owner }) })
-            .catch(() => undefined);
-        }),
-      );
+      await Promise.all(page.found.map(({ record }) => this.#orphan(record, node)));
       after = page.next;
     } while (after !== undefined);
+  }
+
+  async #orphan(record: SessionRecord, node: string): Promise<void> {
+    if (record.state === "suspended") return;
+    const detail = { node };
+    if (record.resumableMs === undefined || record.state === "negotiating") {
+      await this.#kernel.end(record, { reason: "crashed", by: "holdfast", detail });
+      return;
+    }
+    try {
+      await this.#kernel.suspend(record, {
+        detail,
+        ...(record.owner !== undefined && { fence: record.owner }),
+      });
+    } catch (error) {
+      // Somebody was faster and has resumed or ended it: then there is nothing left to do.
+      if (!isHoldfastError(error, "session-fenced") && !isHoldfastError(error, "session-ended")) throw error;
+    }
   }
 }

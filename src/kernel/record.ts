@@ -63,6 +63,8 @@ export interface EndNote {
 
 export interface Credentials {
   readonly current?: CredentialKey;
+  /** When the current one was issued. */
+  readonly since?: number;
   /** Offered, and becomes current with its first use. */
   readonly pending?: CredentialKey;
   /** Replaced by rotation; good until its grace is over. */

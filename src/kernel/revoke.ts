@@ -3,10 +3,11 @@ import type { Barrier } from "./barrier.ts";
 import { HoldfastError } from "./errors.ts";
 import type { JournalDraft, JournalEntry } from "./journal.ts";
 import type { Kernel } from "./kernel.ts";
+import { matching } from "./listing.ts";
 import type { SessionRecord } from "./record.ts";
 import type { Handle } from "./secret.ts";
 import type { Selector } from "./selector.ts";
-import { assertSelective, handlesOf, matches, narrowestTerm, principalOnly } from "./selector.ts";
+import { assertSelective, handlesOf, principalOnly } from "./selector.ts";
 
 export interface RevokeOptions {
   /** Why, in a person's words; it is journalled. */
@@ -66,7 +67,7 @@ export class Revoker {
     const byMechanism: Record<string, number> = {};
     const sample: SessionRecord[] = [];
     let count = 0;
-    for await (const record of this.#matching(selector)) {
+    for await (const { record } of matching(this.#kernel.store, selector)) {
       count++;
       byMechanism[record.mechanism] = (byMechanism[record.mechanism] ?? 0) + 1;
       if (sample.length < 20) sample.push(record);
@@ -136,7 +137,7 @@ export class Revoker {
   async #endAll(selector: Selector, book: ReceiptBook, who: string | undefined): Promise<void> {
     const running = new Set<Promise<void>>();
     const failures: unknown[] = [];
-    for await (const record of this.#matching(selector)) {
+    for await (const { record } of matching(this.#kernel.store, selector)) {
       book.expect(record);
       const one: Promise<void> = this.#kernel
         .end(record, { reason: "revoked", revocation: book.id, ...by(who) })
@@ -151,25 +152,6 @@ export class Revoker {
     await Promise.all(running);
     book.allEnded();
     if (failures.length > 0) throw failures[0];
-  }
-
-  async *#matching(selector: Selector): AsyncIterable<SessionRecord> {
-    const { store } = this.#kernel;
-    const term = narrowestTerm(selector);
-    if (term === undefined) {
-      for (const handle of handlesOf(selector.handle)) {
-        const found = await store.get(handle, { fresh: true });
-        if (found !== undefined && found.record.state !== "ended" && matches(selector, found.record))
-          yield found.record;
-      }
-      return;
-    }
-    let after: Handle | undefined;
-    do {
-      const page = await store.list({ term, limit: 500, ...(after !== undefined && { after }) });
-      for (const { record } of page.found) if (matches(selector, record)) yield record;
-      after = page.next;
-    } while (after !== undefined);
   }
 
   #note(

@@ -55,11 +55,11 @@ export interface SessionStore {
   /** A session's entries, oldest first, after `cursor`. Kept until the record is purged, the newest 1,000 at least. */
   timeline(handle: Handle, options?: { after?: string; limit?: number }): Promise<readonly JournalEntry[]>;
   /**
-   * Follows the journal after `from` (or from now on). At least once, in order per session; begins with what was
+   * Follows the journal after the cursor `from`, or from now on when it is `"now"`. At least once, in order per session; begins with what was
    * missed, then `live`, then entries as they come. The iterator throws `store-unavailable` when the feed is lost and
    * ends when `signal` is aborted.
    */
-  changes(from: string | "now", options: { signal: AbortSignal }): AsyncIterable<Change>;
+  changes(from: string, options: { signal: AbortSignal }): AsyncIterable<Change>;
 
   /** Raises a principal's epoch and carries the live sessions in `keep` over into it. Returns the new epoch. */
   raiseEpoch(principal: string, keep: readonly Handle[], entry: JournalDraft): Promise<number>;

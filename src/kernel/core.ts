@@ -1,0 +1,71 @@
+import type { Clock } from "./clock.ts";
+import { HoldfastError } from "./errors.ts";
+import type { JournalDraft } from "./journal.ts";
+import type { SessionEvent } from "./lifecycle.ts";
+import { phaseOf } from "./lifecycle.ts";
+import type { KernelPolicy } from "./policy.ts";
+import type { Json, SessionRecord } from "./record.ts";
+import type { EntryDetails } from "./requests.ts";
+import type { SessionStore } from "./store.ts";
+
+/** What every part of the kernel stands on. */
+export class Core {
+  readonly store: SessionStore;
+  readonly clock: Clock;
+  readonly node: string;
+  readonly policy: KernelPolicy;
+  readonly #onFault: (error: unknown) => void;
+  readonly #background = new Set<Promise<unknown>>();
+
+  constructor(parts: Pick<Core, "store" | "clock" | "node" | "policy">, onFault: (error: unknown) => void) {
+    this.store = parts.store;
+    this.clock = parts.clock;
+    this.node = parts.node;
+    this.policy = parts.policy;
+    this.#onFault = onFault;
+  }
+
+  fault(error: unknown): void {
+    this.#onFault(error);
+  }
+
+  /** Runs beside the caller; `settled()` waits for it, and what goes wrong goes to `fault`. */
+  inBackground(work: Promise<unknown>): void {
+    const watched: Promise<unknown> = work
+      .catch((error: unknown) => this.fault(error))
+      .finally(() => this.#background.delete(watched));
+    this.#background.add(watched);
+  }
+
+  async settled(): Promise<void> {
+    await Promise.all(this.#background);
+  }
+
+  entry(record: SessionRecord, event: SessionEvent, more: EntryDetails = {}): JournalDraft {
+    return {
+      handle: record.handle,
+      version: record.version,
+      at: more.at ?? this.clock.now(),
+      phase: phaseOf(event),
+      event,
+      mechanism: record.mechanism,
+      ...(record.principal !== undefined && { principal: record.principal }),
+      node: this.node,
+      ...(more.by !== undefined && { by: more.by }),
+      ...(more.detail !== undefined && { detail: more.detail }),
+    };
+  }
+
+  assertDataFits(data: Json): void {
+    const bytes = Buffer.byteLength(JSON.stringify(data) ?? "");
+    if (bytes > this.policy.dataBytes) {
+      throw new HoldfastError(
+        "limit-reached",
+        `A session holds at most ${this.policy.dataBytes} bytes of data; keep large things elsewhere and their name here.`,
+        {
+          detail: { bytes },
+        },
+      );
+    }
+  }
+}

@@ -1,0 +1,120 @@
+import type { Core } from "./core.ts";
+import type { Feed } from "./feed.ts";
+import type { Refusal, Verdict } from "./judge.ts";
+import { judge } from "./judge.ts";
+import type { EndOptions, Presentation } from "./requests.ts";
+import type { SessionRecord } from "./record.ts";
+import type { CredentialKey, Handle } from "./secret.ts";
+import { credentialKey } from "./secret.ts";
+import type { Found, MaybePromise } from "./store.ts";
+
+export interface GateParts {
+  readonly core: Core;
+  readonly feed: Feed;
+  readonly start: () => Promise<void>;
+  readonly end: (root: SessionRecord, options: EndOptions) => Promise<unknown>;
+}
+
+/** Where presented secrets are looked up, judged and, when they are refused, noted. */
+export class Gate {
+  readonly #core: Core;
+  readonly #feed: Feed;
+  readonly #start: GateParts["start"];
+  readonly #end: GateParts["end"];
+  readonly #lateUses = new Map<Handle, number>();
+
+  constructor(parts: GateParts) {
+    this.#core = parts.core;
+    this.#feed = parts.feed;
+    this.#start = parts.start;
+    this.#end = parts.end;
+  }
+
+  verify(presented: string): MaybePromise<SessionRecord | undefined> {
+    const key = credentialKey(presented);
+    if (key === undefined) return undefined;
+    if (!this.#feed.live) return this.#verifySlowly(key);
+    const found = this.#core.store.find(key);
+    if (found instanceof Promise)
+      return found.then((late) => this.#quick(late, key) ?? this.#settle(late, key));
+    return this.#quick(found, key) ?? this.#settle(found, key);
+  }
+
+  async present(presented: string): Promise<Presentation> {
+    const key = credentialKey(presented);
+    if (key === undefined) return { good: false, why: "unknown" };
+    await this.#start();
+    return this.#present(key, await this.#core.store.find(key, { fresh: !this.#feed.live }));
+  }
+
+  /** The whole check for the usual case; `undefined` sends the caller the long way round. */
+  #quick(found: Found | undefined, key: CredentialKey): SessionRecord | undefined {
+    if (found === undefined) return undefined;
+    const { record } = found;
+    if (record.credentials.current !== key || record.state === "ended" || record.epoch < found.epoch)
+      return undefined;
+    const now = this.#core.clock.now();
+    if (now >= (record.idleAt ?? Infinity) || now >= (record.absoluteAt ?? Infinity)) return undefined;
+    return this.#feed.clear && record.state !== "suspended" ? record : undefined;
+  }
+
+  #settle(found: Found | undefined, key: CredentialKey): MaybePromise<SessionRecord | undefined> {
+    if (found === undefined) return undefined;
+    return this.#present(key, found).then((presentation) =>
+      presentation.good ? presentation.record : undefined,
+    );
+  }
+
+  async #verifySlowly(key: CredentialKey): Promise<SessionRecord | undefined> {
+    await this.#start();
+    const found = await this.#core.store.find(key, { fresh: !this.#feed.live });
+    return this.#quick(found, key) ?? this.#settle(found, key);
+  }
+
+  async #present(key: CredentialKey, cached: Found | undefined): Promise<Presentation> {
+    if (cached === undefined) return { good: false, why: "unknown" };
+    const now = this.#core.clock.now();
+    const barriers = await this.#feed.barriers();
+    let found = cached;
+    let verdict: Verdict = judge(found, key, now, barriers);
+    if (!verdict.good) {
+      const fresh = await this.#core.store.find(key, { fresh: true });
+      if (fresh === undefined) return { good: false, why: "unknown" };
+      found = fresh;
+      verdict = judge(found, key, now, barriers);
+    }
+    if (verdict.good) return { good: true, record: found.record, slot: verdict.slot };
+    await this.#refused(found.record, verdict.why);
+    return { good: false, why: verdict.why, record: found.record };
+  }
+
+  async #refused(record: SessionRecord, why: Refusal): Promise<void> {
+    if (why === "reused") {
+      const root = await this.#familyRoot(record);
+      await this.#core.store.append([this.#core.entry(record, "reuse", { detail: { root: root.handle } })]);
+      await this.#end(root, { reason: "revoked", by: "holdfast", detail: { cause: "reuse" } });
+      return;
+    }
+    if (why !== "ended") return;
+    // A peer that keeps knocking must not be able to fill the journal.
+    const now = this.#core.clock.now();
+    if (now - (this.#lateUses.get(record.handle) ?? -Infinity) < LATE_USE_EVERY_MS) return;
+    if (this.#lateUses.size >= LATE_USES_KEPT) this.#lateUses.clear();
+    this.#lateUses.set(record.handle, now);
+    await this.#core.store.append([this.#core.entry(record, "late-use", { at: now })]);
+  }
+
+  async #familyRoot(record: SessionRecord): Promise<SessionRecord> {
+    let root = record;
+    for (let depth = 0; root.parent !== undefined && depth < MAX_DEPTH; depth++) {
+      const parent = await this.#core.store.get(root.parent, { fresh: true });
+      if (parent === undefined || parent.record.state === "ended") break;
+      root = parent.record;
+    }
+    return root;
+  }
+}
+
+const LATE_USE_EVERY_MS = 60_000;
+const LATE_USES_KEPT = 10_000;
+const MAX_DEPTH = 16;

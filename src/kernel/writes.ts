@@ -1,0 +1,182 @@
+import type { Core } from "./core.ts";
+import { HoldfastError } from "./errors.ts";
+import type { Feed } from "./feed.ts";
+import { expiryOf, judgeStanding } from "./judge.ts";
+import type { EndOptions, Established, WriteOptions } from "./requests.ts";
+import type { SessionEvent } from "./lifecycle.ts";
+import { move } from "./lifecycle.ts";
+import type { EndNote, SessionRecord } from "./record.ts";
+import type { CredentialKey, Handle } from "./secret.ts";
+import { credentialKey, mintSecret, shardOfHandle } from "./secret.ts";
+
+/** How records change: always conditionally on the version read, and never out of `ended`. */
+export class Writes {
+  readonly #core: Core;
+  readonly #feed: Feed;
+  readonly #touching = new Set<Handle>();
+
+  constructor(core: Core, feed: Feed) {
+    this.#core = core;
+    this.#feed = feed;
+  }
+
+  /**
+   * The one way a live record changes: compute, write conditionally, and replay on newer state after a conflict.
+   * `plan` returns the members to change, or `undefined` for nothing to do.
+   * @throws HoldfastError `session-ended`, `session-fenced`, `session-conflict`, `illegal-transition`.
+   */
+  async write(
+    start: SessionRecord,
+    event: SessionEvent,
+    options: WriteOptions,
+    plan: (record: SessionRecord, now: number) => Patch | undefined,
+  ): Promise<SessionRecord> {
+    let record = start;
+    for (let attempt = 0; attempt < this.#core.policy.replays; attempt++) {
+      const now = this.#core.clock.now();
+      if (record.state === "ended" || expiryOf(record, now) !== undefined) throw endedError(record);
+      if (options.fence !== undefined && options.fence.epoch !== record.owner?.epoch)
+        throw fencedError(record);
+      const state = move(record.state, event);
+      const patch = plan(record, now);
+      if (patch === undefined) return record;
+      const next = patched(record, { ...patch, state });
+      const outcome = await this.#core.store.update(record, next, [
+        this.#core.entry(next, event, { ...options, at: now }),
+      ]);
+      if (outcome === "updated") return next;
+      const found =
+        outcome === "conflict" ? await this.#core.store.get(record.handle, { fresh: true }) : undefined;
+      if (found === undefined || judgeStanding(found, now, await this.#feed.barriers()) !== undefined)
+        throw endedError(record);
+      record = found.record;
+    }
+    throw new HoldfastError(
+      "session-conflict",
+      `Other writes came first ${this.#core.policy.replays} times in a row; try again.`,
+      {
+        detail: { handle: start.handle },
+      },
+    );
+  }
+
+  touch(record: SessionRecord): void {
+    const now = this.#core.clock.now();
+    if (now - record.touchedAt < this.#touchWindowMs(record) || this.#touching.has(record.handle)) return;
+    this.#touching.add(record.handle);
+    const next = patched(record, activity(record, now));
+    // A conflict means that somebody wrote just now, which moved the deadline as well.
+    const writing = this.#core.store.update(record, next, []);
+    this.#core.inBackground(writing.finally(() => this.#touching.delete(record.handle)));
+  }
+
+  /** However long the window, a session in use is written several times within its idle limit. */
+  #touchWindowMs(record: SessionRecord): number {
+    const { touchMs } = this.#core.policy;
+    if (record.idleMs === undefined) return touchMs;
+    return Math.min(Math.max(touchMs, record.idleMs / 20), record.idleMs / 4);
+  }
+
+  renew(
+    record: SessionRecord,
+    event: SessionEvent,
+    options: WriteOptions,
+    plan: (credentials: SessionRecord["credentials"], key: CredentialKey, now: number) => Patch,
+  ): Promise<Required<Established>> {
+    const secret = mintSecret(shardOfHandle(record.handle));
+    const key = credentialKey(secret.reveal()) as CredentialKey;
+    return this.write(record, event, options, (current, now) => ({
+      ...plan(current.credentials, key, now),
+      ...activity(current, now),
+    })).then((next) => ({ record: next, secret }));
+  }
+
+  /** Ends one record if `still` holds for it, and leaves its children alone. `undefined`: there was nothing to end. */
+  async endOne(
+    start: SessionRecord,
+    options: EndOptions,
+    still: (record: SessionRecord) => boolean = () => true,
+  ): Promise<SessionRecord | undefined> {
+    let record = start;
+    for (let attempt = 0; attempt < this.#core.policy.replays; attempt++) {
+      if (record.state === "ended" || !still(record)) return undefined;
+      const now = this.#core.clock.now();
+      const ended: EndNote = {
+        at: now,
+        reason: options.reason,
+        ...(options.by !== undefined && { by: options.by }),
+        ...(options.revocation !== undefined && { revocation: options.revocation }),
+        purgeAt: now + this.#core.policy.retainEndedMs,
+      };
+      const next = patched(record, { state: move(record.state, "end"), ended, suspendUntil: undefined });
+      const detail = {
+        reason: options.reason,
+        ...(options.revocation !== undefined && { revocation: options.revocation }),
+        ...(record.owner !== undefined && record.state !== "suspended" && { carriedBy: record.owner.node }),
+        ...options.detail,
+      };
+      const draft = this.#core.entry(next, "end", {
+        at: now,
+        detail,
+        ...(options.by !== undefined && { by: options.by }),
+      });
+      const outcome = await this.#core.store.update(record, next, [draft]);
+      if (outcome === "updated") return next;
+      const found =
+        outcome === "conflict" ? await this.#core.store.get(record.handle, { fresh: true }) : undefined;
+      if (found === undefined) return undefined;
+      record = found.record;
+    }
+    throw new HoldfastError(
+      "session-conflict",
+      "The session changed faster than it could be ended; try again.",
+      {
+        detail: { handle: start.handle },
+      },
+    );
+  }
+
+  /** The live sessions opened under `parent`, as long as there are any. */
+  async *childrenOf(parent: Handle): AsyncIterable<readonly SessionRecord[]> {
+    let after: Handle | undefined;
+    do {
+      const page = await this.#core.store.list({
+        term: `c:${parent}`,
+        limit: 100,
+        ...(after !== undefined && { after }),
+      });
+      yield page.found.map((child) => child.record);
+      after = page.next;
+    } while (after !== undefined);
+  }
+}
+
+/** Members to change; `undefined` takes one away. */
+export type Patch = { readonly [Name in keyof SessionRecord]?: SessionRecord[Name] | undefined };
+
+export function patched(record: SessionRecord, patch: Patch): SessionRecord {
+  const next: Record<string, unknown> = { ...record, ...patch, version: record.version + 1 };
+  for (const [name, value] of Object.entries(patch)) if (value === undefined) delete next[name];
+  return next as unknown as SessionRecord;
+}
+
+/** Every change by the session's own peer counts as use. */
+export function activity(record: SessionRecord, now: number): Patch {
+  return { touchedAt: now, ...(record.idleMs !== undefined && { idleAt: now + record.idleMs }) };
+}
+
+function endedError(record: SessionRecord): HoldfastError {
+  return new HoldfastError("session-ended", "The session has ended; establish a new one.", {
+    detail: { handle: record.handle },
+  });
+}
+
+function fencedError(record: SessionRecord): HoldfastError {
+  return new HoldfastError(
+    "session-fenced",
+    "Another node has taken this session over; stop writing to it.",
+    {
+      detail: { handle: record.handle },
+    },
+  );
+}

@@ -1,0 +1,2 @@
+export { nearCache } from "./near-cache.ts";
+export type { NearCacheOptions } from "./near-cache.ts";

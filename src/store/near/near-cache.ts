@@ -1,0 +1,308 @@
+import type {
+  Ack,
+  Barrier,
+  BarrierDraft,
+  Change,
+  Clock,
+  CreateOutcome,
+  CredentialKey,
+  Found,
+  Handle,
+  JournalDraft,
+  JournalEntry,
+  Json,
+  ListPage,
+  ListQuery,
+  MaybePromise,
+  NodeLease,
+  ReadOptions,
+  SessionRecord,
+  SessionStore,
+  Standing,
+  UpdateOutcome,
+} from "../../kernel/index.ts";
+import { HoldfastError, systemClock } from "../../kernel/index.ts";
+import { Entries } from "./entries.ts";
+import { Feed } from "./feed.ts";
+import { Invalidations } from "./invalidations.ts";
+
+export interface NearCacheOptions {
+  /** How many records are held; the least used make room. 100,000 by default: about 100 MB of 1 KB records. */
+  readonly maxEntries?: number;
+  /** Only for the pause before a lost feed is taken up again. */
+  readonly clock?: Clock;
+}
+
+/**
+ * `store` with its live records held in this process: `find` and `get` answer at once, without a promise, when the
+ * record is at hand. The store's change feed keeps it coherent, and while there is no feed nothing is held: every read
+ * goes to the store.
+ *
+ * What another process changed is seen as soon as the feed brings it, milliseconds later. A touch writes no journal
+ * entry, so a cached record may be older than the stored one by touches; `{fresh: true}` reads past the cache.
+ * Unknown keys and ended sessions are never held. `stats()` adds `nearHits`, `nearMisses`, `nearBypassed`,
+ * `nearEntries`, `nearEvictions`, `nearFeedLive` (0 or 1) and `nearFeedLosses` to the store's own.
+ *
+ * Closing it closes the store.
+ *
+ * @throws HoldfastError `invalid-argument` when `maxEntries` is not a positive integer.
+ */
+export function nearCache(store: SessionStore, options: NearCacheOptions = {}): SessionStore {
+  const maxEntries = options.maxEntries ?? 100_000;
+  if (!Number.isSafeInteger(maxEntries) || maxEntries < 1) {
+    throw new HoldfastError("invalid-argument", "maxEntries is a whole number of records, at least 1.", {
+      detail: { maxEntries },
+    });
+  }
+  return new NearCache(store, maxEntries, options.clock ?? systemClock);
+}
+
+class NearCache implements SessionStore {
+  readonly kind: string;
+  readonly reach: SessionStore["reach"];
+  readonly #store: SessionStore;
+  readonly #entries: Entries;
+  readonly #invalidations = new Invalidations();
+  readonly #feed: Feed;
+  #live = false;
+  #hits = 0;
+  #misses = 0;
+  #bypassed = 0;
+
+  constructor(store: SessionStore, maxEntries: number, clock: Clock) {
+    this.kind = store.kind;
+    this.reach = store.reach;
+    this.#store = store;
+    this.#entries = new Entries(maxEntries);
+    this.#feed = new Feed(store, clock, {
+      live: () => {
+        this.#live = true;
+      },
+      entries: (entries) => {
+        for (const entry of entries) this.#hear(entry);
+      },
+      lost: () => {
+        this.#live = false;
+        this.#entries.clear();
+        this.#invalidations.voidMarks();
+      },
+    });
+  }
+
+  // While the feed is lost there are no entries, so that a hit needs no second question.
+  find(key: CredentialKey, options?: ReadOptions): MaybePromise<Found | undefined> {
+    const entry = this.#entries.byKey(key);
+    if (entry === undefined || options?.fresh === true)
+      return this.#keep(this.#store.find(key, options), key);
+    this.#hits++;
+    entry.used = true;
+    return entry.found;
+  }
+
+  get(handle: Handle, options?: ReadOptions): MaybePromise<Found | undefined> {
+    const entry = this.#entries.byHandle(handle);
+    if (entry === undefined || options?.fresh === true) return this.#keep(this.#store.get(handle, options));
+    this.#hits++;
+    entry.used = true;
+    return entry.found;
+  }
+
+  standing(principal: string | undefined): MaybePromise<Standing> {
+    return this.#store.standing(principal);
+  }
+
+  async create(
+    record: SessionRecord,
+    entries: readonly JournalDraft[],
+    standing: Standing,
+    ack?: Ack,
+  ): Promise<CreateOutcome> {
+    const mark = this.#mark();
+    const outcome = await this.#store.create(record, entries, standing, ack);
+    if (outcome === "created") this.#insert({ record: ownData(record), epoch: standing.epoch }, mark);
+    return outcome;
+  }
+
+  async update(
+    prev: SessionRecord,
+    next: SessionRecord,
+    entries: readonly JournalDraft[],
+    ack?: Ack,
+  ): Promise<UpdateOutcome> {
+    const mark = this.#mark();
+    let outcome: UpdateOutcome | undefined;
+    try {
+      outcome = await this.#store.update(prev, next, entries, ack);
+    } finally {
+      // Not updated, or nobody knows: either way what is held here of the session is not to be trusted.
+      if (outcome !== "updated") this.#invalidate(next.handle, Infinity);
+    }
+    if (outcome === "updated") this.#replace(next, mark);
+    return outcome;
+  }
+
+  async purge(record: SessionRecord): Promise<boolean> {
+    try {
+      return await this.#store.purge(record);
+    } finally {
+      this.#invalidate(record.handle, Infinity);
+    }
+  }
+
+  async raiseEpoch(principal: string, keep: readonly Handle[], entry: JournalDraft): Promise<number> {
+    try {
+      return await this.#store.raiseEpoch(principal, keep, entry);
+    } finally {
+      this.#invalidatePrincipal(principal);
+    }
+  }
+
+  list(query: ListQuery): Promise<ListPage> {
+    return this.#store.list(query);
+  }
+
+  due(now: number, limit: number): Promise<readonly SessionRecord[]> {
+    return this.#store.due(now, limit);
+  }
+
+  append(entries: readonly JournalDraft[]): Promise<void> {
+    return this.#store.append(entries);
+  }
+
+  timeline(handle: Handle, options?: { after?: string; limit?: number }): Promise<readonly JournalEntry[]> {
+    return this.#store.timeline(handle, options);
+  }
+
+  changes(from: string | "now", options: { signal: AbortSignal }): AsyncIterable<Change> {
+    return this.#store.changes(from, options);
+  }
+
+  raiseBarrier(draft: BarrierDraft, entry: JournalDraft): Promise<Barrier> {
+    return this.#store.raiseBarrier(draft, entry);
+  }
+
+  liftBarrier(id: string, entry: JournalDraft): Promise<boolean> {
+    return this.#store.liftBarrier(id, entry);
+  }
+
+  barriers(now: number): Promise<readonly Barrier[]> {
+    return this.#store.barriers(now);
+  }
+
+  putTicket(key: string, value: Uint8Array, expiresAt: number): Promise<boolean> {
+    return this.#store.putTicket(key, value, expiresAt);
+  }
+
+  takeTicket(key: string, now: number): Promise<Uint8Array | undefined> {
+    return this.#store.takeTicket(key, now);
+  }
+
+  dropTicket(key: string): Promise<void> {
+    return this.#store.dropTicket(key);
+  }
+
+  putNode(node: NodeLease, expect: number): Promise<boolean> {
+    return this.#store.putNode(node, expect);
+  }
+
+  nodes(): Promise<readonly NodeLease[]> {
+    return this.#store.nodes();
+  }
+
+  async stats(): Promise<Readonly<Record<string, number>>> {
+    return {
+      ...(await this.#store.stats()),
+      nearHits: this.#hits,
+      nearMisses: this.#misses,
+      nearBypassed: this.#bypassed,
+      nearEntries: this.#entries.size,
+      nearEvictions: this.#entries.evictions,
+      nearFeedLive: this.#live ? 1 : 0,
+      nearFeedLosses: this.#feed.losses,
+    };
+  }
+
+  async close(): Promise<void> {
+    await this.#feed.close();
+    await this.#store.close();
+  }
+
+  /** What a read that begins now must hand to `#insert`; `undefined` while nothing may be held. */
+  #mark(): number | undefined {
+    return this.#live ? this.#invalidations.mark : undefined;
+  }
+
+  #keep(read: MaybePromise<Found | undefined>, key?: CredentialKey): MaybePromise<Found | undefined> {
+    // The store cannot have heard of anything between its call and here: both are in this turn of the event loop.
+    const mark = this.#mark();
+    if (mark === undefined) {
+      this.#bypassed++;
+      return read;
+    }
+    this.#misses++;
+    if (!(read instanceof Promise)) {
+      if (read !== undefined) this.#insert(read, mark, key);
+      return read;
+    }
+    return read.then((found) => {
+      if (found !== undefined) this.#insert(found, mark, key);
+      return found;
+    });
+  }
+
+  #insert(found: Found, mark: number | undefined, key?: CredentialKey): void {
+    const { record } = found;
+    if (mark === undefined || record.state === "ended" || !this.#invalidations.allows(record, mark)) return;
+    const held = this.#entries.byHandle(record.handle);
+    if (held !== undefined && held.found.record.version > record.version) return;
+    freeze(record.data);
+    this.#entries.put(found, keysInUse(record, key));
+  }
+
+  /** This process's own write: what was held is replaced; what was not is left for the next read to bring. */
+  #replace(next: SessionRecord, mark: number | undefined): void {
+    const held = this.#entries.byHandle(next.handle);
+    const epoch = held?.found.epoch;
+    this.#invalidate(next.handle, next.version);
+    if (epoch !== undefined) this.#insert({ record: ownData(next), epoch }, mark);
+  }
+
+  #hear(entry: JournalEntry): void {
+    if (entry.handle !== undefined) this.#invalidate(entry.handle, entry.version ?? Infinity);
+    if (entry.event === "epoch" && entry.principal !== undefined) this.#invalidatePrincipal(entry.principal);
+  }
+
+  /** Older than `version` is out of date; `Infinity` when it is not known which version the change made. */
+  #invalidate(handle: Handle, version: number): void {
+    this.#invalidations.note(handle, version);
+    const held = this.#entries.byHandle(handle);
+    if (held !== undefined && held.found.record.version < version) this.#entries.drop(handle);
+  }
+
+  #invalidatePrincipal(principal: string): void {
+    this.#invalidations.note(principal, Infinity);
+    this.#entries.dropPrincipal(principal);
+  }
+}
+
+/** The keys that requests come with; what was retired is asked for so rarely that it is not worth its place. */
+function keysInUse(record: SessionRecord, asked: CredentialKey | undefined): CredentialKey[] {
+  const { current, pending } = record.credentials;
+  const keys: CredentialKey[] = [];
+  if (current !== undefined) keys.push(current);
+  if (pending !== undefined) keys.push(pending);
+  if (asked !== undefined && !keys.includes(asked)) keys.push(asked);
+  return keys;
+}
+
+/** A record as its writer gave it, apart from the writer's own `data`: who changes that later changes no session. */
+function ownData(record: SessionRecord): SessionRecord {
+  return Object.isFrozen(record.data) ? record : { ...record, data: structuredClone(record.data) };
+}
+
+/** Many readers share what is held. */
+function freeze(value: Json): void {
+  if (value === null || typeof value !== "object" || Object.isFrozen(value)) return;
+  Object.freeze(value);
+  for (const one of Object.values<Json>(value)) freeze(one);
+}

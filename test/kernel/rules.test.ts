@@ -1,0 +1,559 @@
+import assert from "node:assert/strict";
+import { inspect } from "node:util";
+import { after, test } from "node:test";
+import type { CloseCause, KernelOptions, SessionRecord, SessionStore } from "../../src/kernel/index.ts";
+import {
+  createKernel,
+  credentialKey,
+  HoldfastError,
+  isHoldfastError,
+  mintSecret,
+  Secret,
+  VirtualClock,
+} from "../../src/kernel/index.ts";
+import type { Kernel } from "../../src/kernel/index.ts";
+import { memory } from "../../src/store/memory/index.ts";
+
+const open: Kernel[] = [];
+after(async () => {
+  for (const kernel of open) await kernel.close();
+});
+
+interface Bench {
+  readonly kernel: Kernel;
+  readonly clock: VirtualClock;
+  readonly store: SessionStore;
+}
+
+async function bench(options: Partial<KernelOptions> = {}): Promise<Bench> {
+  const clock = (options.clock as VirtualClock | undefined) ?? new VirtualClock();
+  const store = options.store ?? memory({ clock });
+  const kernel = createKernel({ clock, store, ...options });
+  await kernel.start();
+  open.push(kernel);
+  return { kernel, clock, store };
+}
+
+async function login(
+  kernel: Kernel,
+  principal = "alice",
+  more: object = {},
+): Promise<{ record: SessionRecord; secret: string }> {
+  const made = await kernel.establish({ mechanism: "web", mode: "request-response", principal, ...more });
+  assert.ok(made.secret);
+  return { record: made.record, secret: made.secret.reveal() };
+}
+
+/** Lets promises of the feed run; virtual time stands still. */
+const settle = async (): Promise<void> => {
+  for (let i = 0; i < 20; i++) await new Promise<void>((resolve) => setImmediate(resolve));
+};
+
+const events = async (kernel: Kernel, record: SessionRecord): Promise<string[]> =>
+  (await kernel.store.timeline(record.handle)).map((entry) => entry.event);
+
+test("rule 1: what is unknown, malformed, expired or ended is absent, never an error and never adopted", async () => {
+  const { kernel, clock } = await bench();
+  const stranger = mintSecret(3).reveal();
+  for (const text of [
+    "",
+    "x",
+    stranger,
+    stranger.slice(1),
+    `${stranger}x`,
+    "\u0000".repeat(43),
+    "é".repeat(43),
+    "-".repeat(43),
+  ]) {
+    assert.equal(await kernel.verify(text), undefined, inspect(text));
+  }
+  assert.deepEqual(await kernel.present(stranger), { good: false, why: "unknown" });
+  // Strict mode: having been presented does not make it known.
+  assert.equal(await kernel.verify(stranger), undefined);
+  const idle = await login(kernel, "alice", { idleMs: 1000 });
+  const ended = await login(kernel);
+  await kernel.end(ended.record, { reason: "logout" });
+  clock.advance(1000);
+  assert.equal(await kernel.verify(idle.secret), undefined);
+  assert.equal(await kernel.verify(ended.secret), undefined);
+  const presented = await kernel.present(idle.secret);
+  assert.ok(!presented.good && presented.why !== "unknown");
+});
+
+test("rule 2: every write is conditional: concurrent updates all count, and nothing brings an ended session back", async () => {
+  const { kernel } = await bench();
+  const { record, secret } = await login(kernel, "alice", { data: { n: 0 } });
+  const add = (): Promise<SessionRecord> =>
+    kernel.update<{ n: number }>(record, (data) => ({ n: data.n + 1 }));
+  await Promise.all(Array.from({ length: 20 }, add));
+  assert.deepEqual((await kernel.lookUp(record.handle))?.data, { n: 20 });
+  // A slow request read the record before the logout and writes after it.
+  await kernel.end(record, { reason: "logout" });
+  await assert.rejects(add(), (error) => isHoldfastError(error, "session-ended"));
+  await assert.rejects(kernel.rotate(record), (error) => isHoldfastError(error, "session-ended"));
+  assert.equal(await kernel.end(record, { reason: "bye" }), undefined);
+  assert.equal(await kernel.verify(secret), undefined);
+});
+
+test("rule 3: a change of privilege takes effect with a new secret, and the old one is refused at once without alarm", async () => {
+  const { kernel } = await bench();
+  const { record, secret } = await login(kernel);
+  const raised = await kernel.authenticate(record, { amr: ["pwd", "otp"], aal: 2 });
+  assert.deepEqual(await kernel.present(secret), { good: false, why: "retired", record: raised.record });
+  const good = await kernel.present(raised.secret.reveal());
+  assert.ok(good.good);
+  assert.equal(good.record.authentication?.aal, 2);
+});
+
+test("rule 3: plain rotation has a grace; a use after it ends the whole family and is journalled", async () => {
+  const { kernel, clock } = await bench();
+  const parent = await login(kernel);
+  const child = await login(kernel, "alice", { parent: parent.record.handle });
+  const rotated = await kernel.rotate(child.record);
+  clock.advance(9_999);
+  assert.ok((await kernel.present(child.secret)).good, "within the grace");
+  clock.advance(1);
+  const stolen = await kernel.present(child.secret);
+  assert.ok(!stolen.good && stolen.why === "reused");
+  assert.equal(await kernel.verify(rotated.secret.reveal()), undefined);
+  assert.equal(await kernel.verify(parent.secret), undefined);
+  assert.ok((await events(kernel, child.record)).includes("reuse"));
+});
+
+test("rule 3: the old secret of a change of privilege raises the alarm once its quiet time is over", async () => {
+  const { kernel, clock } = await bench();
+  const { record, secret } = await login(kernel);
+  const raised = await kernel.authenticate(record, { amr: ["pwd"] });
+  clock.advance(10_001);
+  const reused = await kernel.present(secret);
+  assert.ok(!reused.good && reused.why === "reused");
+  assert.equal(await kernel.verify(raised.secret.reveal()), undefined);
+});
+
+test("rule 3: an offered secret leaves the current one good until it is used, and then that one is spent", async () => {
+  const { kernel, clock } = await bench();
+  const { record, secret } = await login(kernel);
+  const offer = await kernel.offer(record);
+  assert.ok((await kernel.present(secret)).good);
+  const first = await kernel.present(offer.secret.reveal());
+  assert.ok(first.good && first.slot === "pending");
+  await kernel.confirm(first.record);
+  clock.advance(1);
+  const old = await kernel.present(secret);
+  assert.ok(!old.good && old.why === "reused");
+});
+
+test("rule 4: idle and absolute limits are enforced when read, with no sweep having run", async () => {
+  const { kernel, clock } = await bench({ policy: { sweepMs: 1e12 } });
+  const { record, secret } = await login(kernel, "alice", { idleMs: 60_000, absoluteMs: 100_000 });
+  clock.advance(59_999);
+  const read = await kernel.verify(secret);
+  assert.ok(read);
+  kernel.touch(read);
+  await settle();
+  clock.advance(40_000);
+  assert.ok(await kernel.verify(secret), "touched, so the idle limit moved");
+  clock.advance(1);
+  assert.equal(await kernel.verify(secret), undefined, "the absolute limit does not move");
+  assert.equal((await kernel.lookUp(record.handle, { ended: true }))?.state, "established");
+  assert.equal(await kernel.sweep(), 1);
+  assert.equal((await kernel.lookUp(record.handle, { ended: true }))?.ended?.reason, "absolute-expired");
+});
+
+test("rule 4: a child does not outlive its parent's absolute limit", async () => {
+  const { kernel } = await bench();
+  const parent = await login(kernel, "alice", { absoluteMs: 5_000 });
+  const child = await login(kernel, "alice", { parent: parent.record.handle, absoluteMs: 50_000 });
+  assert.equal(child.record.absoluteAt, parent.record.absoluteAt);
+});
+
+test("rule 5: a checkpoint never goes backwards, and standing still writes nothing", async () => {
+  const { kernel } = await bench();
+  const { record } = await login(kernel);
+  const at10 = await kernel.checkpoint(record, { position: 10, total: 100 });
+  assert.equal((await kernel.checkpoint(at10, { position: 10, total: 100 })).version, at10.version);
+  // Also from a stale record, whose own checkpoint would allow it.
+  await assert.rejects(kernel.checkpoint(record, { position: 9 }), (error) =>
+    isHoldfastError(error, "checkpoint-backwards"),
+  );
+  assert.equal((await kernel.lookUp(record.handle))?.checkpoint?.position, 10);
+});
+
+test("rule 6: revoking a principal spares what is excepted, refuses the rest, and returns a receipt for each", async () => {
+  const { kernel } = await bench();
+  const mine = await login(kernel);
+  const others = await Promise.all([login(kernel), login(kernel), login(kernel)]);
+  const bob = await login(kernel, "bob");
+  const causes: CloseCause[] = [];
+  const live = await kernel.establish({
+    mechanism: "dialog",
+    mode: "full-duplex",
+    principal: "alice",
+    own: true,
+  });
+  await kernel.attach(live.record, { close: (cause) => void causes.push(cause) });
+  const revocation = await kernel.revoke(
+    { principal: "alice", except: mine.record.handle },
+    { reason: "password changed", by: "alice" },
+  );
+  const receipts = await revocation.settled;
+  assert.equal(receipts.length, 4);
+  assert.ok(receipts.every((receipt) => receipt.state === "closed" && receipt.closedAt !== undefined));
+  const carried = receipts.find((receipt) => receipt.handle === live.record.handle);
+  assert.ok(carried?.node === kernel.node && carried.signalledAt !== undefined);
+  assert.equal(causes[0]?.kind, "ended");
+  for (const other of others) assert.equal(await kernel.verify(other.secret), undefined);
+  assert.ok(await kernel.verify(mine.secret));
+  assert.ok(await kernel.verify(bob.secret));
+});
+
+test("rule 6: a transport that cannot be closed makes its receipt say failed, and why", async () => {
+  const { kernel } = await bench();
+  const { record } = await kernel.establish({
+    mechanism: "socks",
+    mode: "full-duplex",
+    principal: "alice",
+    own: true,
+  });
+  await kernel.attach(record, { close: () => Promise.reject(new Error("the socket is stuck")) });
+  const [receipt] = await (await kernel.revoke({ handle: record.handle }, { reason: "test" })).settled;
+  assert.equal(receipt?.state, "failed");
+  assert.match(receipt?.why ?? "", /stuck/);
+});
+
+test("rule 6: a node that lives and does not report is a failed receipt; a dead one has nothing left to close", async () => {
+  const clock = new VirtualClock();
+  const store: SessionStore = memory({ clock });
+  const one = await bench({ clock, store, node: "one", policy: { leaseMs: 1e9 } });
+  for (const [node, until] of [
+    ["mute", clock.now() + 1e9],
+    ["dead", clock.now() + 1],
+  ] as const) {
+    assert.ok(await store.putNode({ id: node, epoch: 1, startedAt: 0, until }, 0));
+    const { record } = await one.kernel.establish({
+      mechanism: "socks",
+      mode: "full-duplex",
+      principal: node,
+    });
+    const owned = { ...record, version: 2, owner: { node, epoch: 1 } };
+    assert.equal(await store.update(record, owned, []), "updated");
+  }
+  const states: Record<string, string> = {};
+  for (const node of ["dead", "mute"]) {
+    const revocation = await one.kernel.revoke({ node }, { reason: "test" });
+    clock.advance(5_000);
+    for (const receipt of await revocation.settled) states[node] = receipt.state;
+  }
+  assert.deepEqual(states, { dead: "closed", mute: "failed" });
+});
+
+test("rule 6: a login that began before a revocation and finishes after it is refused", async () => {
+  const clock = new VirtualClock();
+  const store: SessionStore = memory({ clock });
+  const { kernel } = await bench({ clock, store });
+  const other = await bench({ clock, store });
+  for (const selector of [{ principal: "alice" }, { mechanism: "web" }, { all: true }] as const) {
+    const create = store.create.bind(store);
+    let raced = false;
+    store.create = async (...args) => {
+      if (!raced) {
+        raced = true;
+        await other.kernel.revoke(selector, { reason: "race" });
+      }
+      return create(...args);
+    };
+    await assert.rejects(
+      login(kernel),
+      (error) => isHoldfastError(error, "establish-refused"),
+      inspect(selector),
+    );
+    store.create = create;
+    assert.ok((await login(kernel)).secret, "a login that begins afterwards is welcome");
+  }
+});
+
+test("rule 6: a lost index entry cannot keep a session of a revoked principal alive", async () => {
+  const { kernel, store } = await bench();
+  const { secret } = await login(kernel);
+  store.list = async () => ({ found: [] });
+  await kernel.revoke({ principal: "alice" }, { reason: "test" });
+  assert.equal(await kernel.verify(secret), undefined);
+});
+
+test("rule 7: a lock ends live sessions, refuses new ones with its reason, and lets them in once lifted or expired", async () => {
+  const { kernel, clock } = await bench();
+  const { secret } = await login(kernel);
+  const { barrier } = await kernel.lock({
+    selector: { principal: "alice" },
+    reason: "stolen laptop",
+    by: "ops",
+  });
+  assert.equal(await kernel.verify(secret), undefined);
+  await assert.rejects(
+    login(kernel),
+    (error) => isHoldfastError(error, "locked") && /stolen laptop/.test(error.message),
+  );
+  assert.ok(await login(kernel, "bob"));
+  assert.equal((await kernel.locks())[0]?.id, barrier.id);
+  assert.equal(await kernel.unlock(barrier.id), true);
+  assert.equal(await kernel.unlock(barrier.id), false);
+  assert.ok(await login(kernel));
+  await kernel.lock({
+    selector: { principal: "alice" },
+    reason: "for a minute",
+    until: clock.now() + 60_000,
+  });
+  await assert.rejects(login(kernel), (error) => isHoldfastError(error, "locked"));
+  clock.advance(60_000);
+  assert.ok(await login(kernel));
+});
+
+test("rule 8: standing is judged before the secret's slot, so a locked or revoked session never raises a reuse alarm", async () => {
+  const { kernel, clock } = await bench();
+  const { record, secret } = await login(kernel);
+  await kernel.rotate(record);
+  clock.advance(60_000);
+  await kernel.lock({ selector: { principal: "alice" }, reason: "test" });
+  const presented = await kernel.present(secret);
+  assert.ok(!presented.good && presented.why === "ended");
+  assert.ok(!(await events(kernel, record)).includes("reuse"));
+});
+
+test("rule 8: taking a session over raises the fencing epoch, and the one before can write no more", async () => {
+  const clock = new VirtualClock();
+  const store: SessionStore = memory({ clock });
+  const one = await bench({ clock, store, node: "one" });
+  const two = await bench({ clock, store, node: "two" });
+  const { record } = await one.kernel.establish({
+    mechanism: "dialog",
+    mode: "full-duplex",
+    principal: "alice",
+    own: true,
+    resumableMs: 60_000,
+  });
+  const causes: CloseCause[] = [];
+  await one.kernel.attach(record, { close: (cause) => void causes.push(cause) });
+  const taken = await two.kernel.resume(record);
+  assert.deepEqual(taken.owner, { node: "two", epoch: 2 });
+  await settle();
+  assert.deepEqual(causes, [{ kind: "taken-over" }]);
+  await assert.rejects(one.kernel.checkpoint(record, { position: 1 }, { fence: record.owner }), (error) =>
+    isHoldfastError(error, "session-fenced"),
+  );
+});
+
+test("rule 9: while the feed is lost, reads go past the cache; beyond the lease, live transports are closed", async () => {
+  const clock = new VirtualClock();
+  const store: SessionStore = memory({ clock });
+  const changes = store.changes.bind(store);
+  let cut: (() => void) | undefined;
+  let refuse = false;
+  store.changes = async function* (from, options) {
+    if (refuse) throw new HoldfastError("store-unavailable", "cut by the test");
+    const stop = new AbortController();
+    cut = () => stop.abort();
+    yield* changes(from, { signal: AbortSignal.any([options.signal, stop.signal]) });
+    if (!options.signal.aborted) throw new HoldfastError("store-unavailable", "cut by the test");
+  };
+  const fresh: boolean[] = [];
+  const find = store.find.bind(store);
+  store.find = (key, options) => {
+    fresh.push(options?.fresh === true);
+    return find(key);
+  };
+  const faults: unknown[] = [];
+  const { kernel } = await bench({ clock, store, onFault: (error) => faults.push(error) });
+  const { record, secret } = await login(kernel);
+  const causes: CloseCause[] = [];
+  await kernel.attach(record, { close: (cause) => void causes.push(cause) });
+  await kernel.verify(secret);
+  refuse = true;
+  cut?.();
+  await settle();
+  assert.equal(kernel.feedLive, false);
+  assert.ok(await kernel.verify(secret), "the store itself still answers");
+  assert.deepEqual(fresh, [false, true]);
+  assert.ok(faults.length > 0);
+  clock.advance(5_000);
+  await settle();
+  assert.deepEqual(causes, [{ kind: "feed-lost" }]);
+  refuse = false;
+  clock.advance(5_000);
+  await settle();
+  assert.equal(kernel.feedLive, true);
+});
+
+test("rule 9: what ended while the feed was away is closed when it is back", async () => {
+  const clock = new VirtualClock();
+  const store: SessionStore = memory({ clock });
+  const changes = store.changes.bind(store);
+  let cut: (() => void) | undefined;
+  store.changes = async function* (from, options) {
+    const stop = new AbortController();
+    cut = () => stop.abort();
+    yield* changes(from, { signal: AbortSignal.any([options.signal, stop.signal]) });
+    // Coming back finds the journal trimmed.
+    if (!options.signal.aborted) yield { type: "gap", cursor: "now" };
+    throw new HoldfastError("store-unavailable", "cut by the test");
+  };
+  const here = await bench({ clock, store });
+  const { record } = await login(here.kernel);
+  const causes: CloseCause[] = [];
+  await here.kernel.attach(record, { close: (cause) => void causes.push(cause) });
+  cut?.();
+  const found = await store.get(record.handle);
+  assert.ok(found);
+  const ended = { at: clock.now(), reason: "revoked", purgeAt: clock.now() + 1 } as const;
+  await store.update(
+    found.record,
+    { ...found.record, version: found.record.version + 1, state: "ended", ended },
+    [],
+  );
+  await settle();
+  clock.advance(2_000);
+  await settle();
+  assert.equal(causes[0]?.kind, "ended");
+});
+
+test("rule 10: reads do not write, but for one touch per session and window", async () => {
+  const { kernel, clock, store } = await bench();
+  let writes = 0;
+  const update = store.update.bind(store);
+  store.update = (...args) => {
+    writes++;
+    return update(...args);
+  };
+  const { secret } = await login(kernel, "alice", { idleMs: 30 * 60_000 });
+  for (let second = 0; second < 600; second++) {
+    clock.advance(1_000);
+    for (let i = 0; i < 5; i++) {
+      const record = await kernel.verify(secret);
+      assert.ok(record);
+      kernel.touch(record);
+    }
+    await settle();
+  }
+  // max(60 s, 30 min / 20 = 90 s): at most one in 90 s of 600 s.
+  assert.ok(writes >= 5 && writes <= 6, `${writes} writes`);
+});
+
+test("rule 11: a secret prints as [secret] everywhere but where it is revealed", async () => {
+  const { kernel, store } = await bench();
+  const made = await kernel.establish({ mechanism: "web", mode: "request-response", principal: "alice" });
+  const text = made.secret?.reveal() ?? "";
+  assert.equal(text.length, 43);
+  for (const shown of [
+    String(made.secret),
+    JSON.stringify(made),
+    inspect(made, { depth: 9 }),
+    new Secret(text).toString(),
+  ]) {
+    assert.ok(!shown.includes(text), shown);
+  }
+  assert.match(inspect(made.secret), /\[secret\]/);
+  // Nor does the store hold it, in the record or in the journal.
+  const kept = JSON.stringify([
+    await store.get(made.record.handle),
+    await store.timeline(made.record.handle),
+  ]);
+  assert.ok(!kept.includes(text));
+  assert.ok(kept.includes(credentialKey(text) ?? "?"));
+});
+
+test("rule 12: what an application keeps in a session is bounded, and too much loses nothing that was there", async () => {
+  const { kernel } = await bench({ policy: { dataBytes: 100 } });
+  const { record } = await login(kernel, "alice", { data: { kept: true } });
+  await assert.rejects(
+    kernel.update(record, () => ({ big: "x".repeat(100) })),
+    (error) => isHoldfastError(error, "limit-reached"),
+  );
+  assert.deepEqual((await kernel.lookUp(record.handle))?.data, { kept: true });
+});
+
+test("rule 12: a peer that keeps presenting an ended secret is journalled once a minute, not each time", async () => {
+  const { kernel, clock } = await bench();
+  const { record, secret } = await login(kernel);
+  await kernel.end(record, { reason: "logout" });
+  for (let i = 0; i < 100; i++) await kernel.present(secret);
+  clock.advance(60_000);
+  await kernel.present(secret);
+  assert.equal((await events(kernel, record)).filter((event) => event === "late-use").length, 2);
+});
+
+test("a principal's limit evicts the oldest, or refuses the newest, also when logins race", async () => {
+  const { kernel, clock } = await bench();
+  const limit = { perPrincipal: 2, onLimit: "evict-oldest" } as const;
+  const first = await login(kernel, "alice", { limit });
+  clock.advance(1);
+  await login(kernel, "alice", { limit });
+  clock.advance(1);
+  await Promise.all([login(kernel, "alice", { limit }), login(kernel, "alice", { limit })]);
+  let live = 0;
+  for await (const _ of kernel.sessions({ principal: "alice" })) live++;
+  assert.equal(live, 2);
+  assert.equal((await kernel.lookUp(first.record.handle, { ended: true }))?.ended?.reason, "evicted");
+  await login(kernel, "bob");
+  await assert.rejects(login(kernel, "bob", { limit: { perPrincipal: 1, onLimit: "refuse" } }), (error) =>
+    isHoldfastError(error, "limit-reached"),
+  );
+});
+
+test("a child ends with its parent, and cannot be opened under one that has ended or belongs to somebody else", async () => {
+  const { kernel } = await bench();
+  const parent = await login(kernel);
+  const child = await login(kernel, "alice", { parent: parent.record.handle });
+  const grandchild = await login(kernel, "alice", { parent: child.record.handle });
+  await assert.rejects(login(kernel, "bob", { parent: parent.record.handle }), (error) =>
+    isHoldfastError(error, "invalid-argument"),
+  );
+  await kernel.end(parent.record, { reason: "logout" });
+  assert.equal(await kernel.verify(grandchild.secret), undefined);
+  assert.equal((await kernel.lookUp(grandchild.record.handle, { ended: true }))?.ended?.reason, "logout");
+  await assert.rejects(login(kernel, "alice", { parent: parent.record.handle }), (error) =>
+    isHoldfastError(error, "establish-refused"),
+  );
+});
+
+test("a dead node's sessions wait for their peers if they can be resumed, and have crashed if not", async () => {
+  const clock = new VirtualClock();
+  const store: SessionStore = memory({ clock });
+  const one = await bench({ clock, store, node: "one" });
+  const resumable = await one.kernel.establish({
+    mechanism: "dialog",
+    mode: "full-duplex",
+    principal: "a",
+    own: true,
+    resumableMs: 600_000,
+  });
+  const not = await one.kernel.establish({
+    mechanism: "socks",
+    mode: "full-duplex",
+    principal: "a",
+    own: true,
+  });
+  // The process dies: nobody renews its lease and nothing is given back.
+  const putNode = store.putNode.bind(store);
+  store.putNode = async (node, expect) => node.id !== "one" && putNode(node, expect);
+  const lease = (await store.nodes()).find((node) => node.id === "one");
+  assert.ok(lease);
+  store.putNode = putNode;
+  const two = await bench({ clock: new VirtualClock(clock.now() + 6_000), store, node: "two" });
+  two.clock.advance(1_000);
+  await settle();
+  assert.equal((await two.kernel.lookUp(resumable.record.handle))?.state, "suspended");
+  assert.equal((await two.kernel.lookUp(not.record.handle, { ended: true }))?.ended?.reason, "crashed");
+  assert.equal((await store.nodes()).find((node) => node.id === "one")?.gone, true);
+});
+
+test("an ended session is forgotten when its time is over, not before", async () => {
+  const { kernel, clock } = await bench({ policy: { retainEndedMs: 10_000, sweepMs: 1e12 } });
+  const { record } = await login(kernel);
+  await kernel.end(record, { reason: "logout" });
+  clock.advance(9_999);
+  assert.equal(await kernel.sweep(), 0);
+  assert.ok(await kernel.lookUp(record.handle, { ended: true }));
+  clock.advance(1);
+  assert.equal(await kernel.sweep(), 1);
+  assert.equal(await kernel.lookUp(record.handle, { ended: true }), undefined);
+  assert.deepEqual(await kernel.store.timeline(record.handle), []);
+});
