@@ -361,8 +361,7 @@ export class Kernel {
 
   /** A line in a session's timeline that goes with no change of it: a limit hit, a peer's mistake, a probe refused. */
   note(record: SessionRecord, detail: { readonly [key: string]: Json }): Promise<void> {
-    const entry: JournalDraft = { ...this.entry(record, "update", { detail }), event: "note" };
-    return this.store.append([entry]);
+    return this.store.append([{ ...this.entry(record, "update", { detail }), event: "note" }]);
   }
 
   barriers(): Promise<readonly Barrier[]> {

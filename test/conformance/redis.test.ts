@@ -25,7 +25,7 @@ function suite(kind: "ioredis" | "node-redis"): void {
   storeConformance({
     name: `redis over ${kind}`,
     // The races are between scripts in Redis: once in full, and once more with the other library.
-    trials: kind === "ioredis" ? 10_000 : 500,
+    trials: kind === "ioredis" ? 10_000 : 2000,
     async fresh() {
       if (server === undefined) throw new Error("the server was not started");
       const { path } = server;

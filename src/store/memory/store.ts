@@ -17,8 +17,8 @@ import type {
   UpdateOutcome,
 } from "../../kernel/store.ts";
 import { assertFirst, assertPage, assertSuccessor, storeClosed } from "../preconditions.ts";
+import { Deadlines } from "./deadlines.ts";
 import { parseCursor, RingJournal } from "./ring-journal.ts";
-import { SortedBlocks } from "./sorted-blocks.ts";
 import { Terms } from "./terms.ts";
 import { Tickets } from "./tickets.ts";
 
@@ -41,7 +41,7 @@ export class MemoryStore implements SessionStore {
   readonly #rows = new Map<Handle, Row>();
   readonly #keys = new Map<CredentialKey, Row>();
   readonly #terms = new Terms();
-  readonly #due = new SortedBlocks<Row>(byDeadline);
+  readonly #due = new Deadlines<Row>();
   readonly #epochs = new Map<string, number>();
   readonly #barriers = new Map<string, Barrier>();
   #barrierSeq = 0;
@@ -89,7 +89,7 @@ export class MemoryStore implements SessionStore {
     this.#rows.set(record.handle, row);
     for (const key of keys) this.#keys.set(key, row);
     for (const term of indexTerms(record)) this.#terms.add(term, record.handle);
-    if (row.due !== undefined) this.#due.add(row);
+    if (row.due !== undefined) this.#due.add(row.due, row);
     this.#write(entries);
     return "created";
   }
@@ -118,7 +118,7 @@ export class MemoryStore implements SessionStore {
     this.#rows.delete(record.handle);
     for (const key of credentialKeys(row.record)) this.#keys.delete(key);
     for (const term of indexTerms(row.record)) this.#terms.delete(term, record.handle);
-    if (row.due !== undefined) this.#due.delete(row);
+    if (row.due !== undefined) this.#due.delete(row.due, row);
     return true;
   }
 
@@ -138,8 +138,8 @@ export class MemoryStore implements SessionStore {
   async due(now: number, limit: number): Promise<readonly SessionRecord[]> {
     this.#assertOpen();
     const records: SessionRecord[] = [];
-    for (const row of this.#due.walk()) {
-      if (records.length >= limit || row.due === undefined || row.due > now) break;
+    for (const row of this.#due.until(now)) {
+      if (records.length >= limit) break;
       records.push(row.record);
     }
     return records;
@@ -287,9 +287,9 @@ export class MemoryStore implements SessionStore {
     }
     const due = dueAt(next);
     if (due !== row.due) {
-      if (row.due !== undefined) this.#due.delete(row);
+      if (row.due !== undefined) this.#due.delete(row.due, row);
       row.due = due;
-      if (due !== undefined) this.#due.add(row);
+      if (due !== undefined) this.#due.add(due, row);
     }
     row.record = next.data === prev.data ? next : ownData(next);
   }
@@ -313,12 +313,6 @@ interface Row {
 
 /** A session's newest entries that are kept at least. */
 const TIMELINE = 1000;
-
-function byDeadline(a: Row, b: Row): number {
-  const apart = (a.due ?? Infinity) - (b.due ?? Infinity);
-  if (apart !== 0) return apart;
-  return a.record.handle < b.record.handle ? -1 : a.record.handle > b.record.handle ? 1 : 0;
-}
 
 function sameTerms(a: SessionRecord, b: SessionRecord): boolean {
   return (

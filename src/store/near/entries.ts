@@ -1,121 +1,145 @@
 import type { CredentialKey, Found, Handle } from "../../kernel/index.ts";
+import { KeyTable } from "./key-table.ts";
 
-/** One cached record. `used` is the second chance it has when room is needed. */
-export interface Entry {
-  found: Found;
-  readonly keys: CredentialKey[];
-  readonly principal: string | undefined;
-  used: boolean;
-  /** Its neighbours among the entries of the same principal. */
-  before: Entry | undefined;
-  after: Entry | undefined;
-}
+const NONE = -1;
 
 /**
- * At most `maxEntries` records by key, by handle and by principal. A hit is one `Map.get`; eviction is the clock
- * algorithm with a standing iterator as its hand, so that making room never scans more than once around.
+ * At most `maxEntries` records by key, by handle and by principal, each in a numbered slot. Eviction is the clock
+ * algorithm: a hand goes round the slots, spares once what was used since it last came by, and takes the first other.
  */
 export class Entries {
-  readonly #maxEntries: number;
-  readonly #byKey = new Map<CredentialKey, Entry>();
-  readonly #byHandle = new Map<Handle, Entry>();
-  /** The youngest entry of each principal, at the head of its chain. */
-  readonly #byPrincipal = new Map<string, Entry>();
-  #hand: MapIterator<Entry>;
+  readonly #slots: number;
+  readonly #keys: KeyTable;
+  readonly #handles = new Map<Handle, number>();
+  /** The youngest slot of each principal; the others follow it through `#older`. */
+  readonly #principals = new Map<string, number>();
+  readonly #founds: (Found | undefined)[] = [];
+  readonly #keysOf: CredentialKey[][] = [];
+  readonly #used: Uint8Array;
+  readonly #older: Int32Array;
+  readonly #younger: Int32Array;
+  readonly #free: number[] = [];
+  readonly #maxKeys: number;
+  #hand = 0;
   evictions = 0;
 
   constructor(maxEntries: number) {
-    this.#maxEntries = maxEntries;
-    this.#hand = this.#byHandle.values();
+    this.#slots = maxEntries;
+    // Most records are held by one key; those with a second one on offer make up for it by evicting sooner.
+    this.#maxKeys = Math.ceil(maxEntries * 1.25) + 4;
+    this.#keys = new KeyTable(this.#maxKeys);
+    this.#used = new Uint8Array(maxEntries);
+    this.#older = new Int32Array(maxEntries).fill(NONE);
+    this.#younger = new Int32Array(maxEntries).fill(NONE);
   }
 
   get size(): number {
-    return this.#byHandle.size;
+    return this.#handles.size;
   }
 
-  byKey(key: CredentialKey): Entry | undefined {
-    return this.#byKey.get(key);
+  find(key: CredentialKey): Found | undefined {
+    const slot = this.#keys.get(key);
+    if (slot === NONE) return undefined;
+    this.#used[slot] = 1;
+    return this.#founds[slot];
   }
 
-  byHandle(handle: Handle): Entry | undefined {
-    return this.#byHandle.get(handle);
+  get(handle: Handle): Found | undefined {
+    const slot = this.#handles.get(handle);
+    if (slot === undefined) return undefined;
+    this.#used[slot] = 1;
+    return this.#founds[slot];
   }
 
-  /** Puts `found` in, or in the place of what is there of the same handle, reachable by `keys`. */
-  put(found: Found, keys: readonly CredentialKey[]): void {
-    let entry = this.#byHandle.get(found.record.handle);
-    if (entry === undefined) {
-      if (this.#byHandle.size >= this.#maxEntries) this.#evictOne();
-      const { handle, principal } = found.record;
-      entry = { found, keys: [], principal, used: false, before: undefined, after: undefined };
-      this.#byHandle.set(handle, entry);
-      this.#chain(entry);
-    } else {
-      entry.found = found;
-      for (const key of entry.keys) if (!keys.includes(key)) this.#byKey.delete(key);
-      entry.keys.length = 0;
-    }
-    for (const key of keys) {
-      entry.keys.push(key);
-      this.#byKey.set(key, entry);
-    }
+  /** As `get`, without counting as a use. */
+  peek(handle: Handle): Found | undefined {
+    const slot = this.#handles.get(handle);
+    return slot === undefined ? undefined : this.#founds[slot];
+  }
+
+  /** Puts `found` in, in the place of what is there of the same handle, reachable by `keys` alone. */
+  put(found: Found, keys: CredentialKey[]): void {
+    const { handle } = found.record;
+    this.drop(handle);
+    while (this.#handles.size >= this.#slots || this.#keys.size + keys.length > this.#maxKeys) this.#evict();
+    const slot = this.#free.pop() ?? this.#founds.length;
+    this.#founds[slot] = found;
+    this.#keysOf[slot] = keys;
+    this.#used[slot] = 0;
+    this.#handles.set(handle, slot);
+    for (const key of keys) this.#keys.set(key, slot);
+    this.#enchain(slot, found.record.principal);
   }
 
   drop(handle: Handle): void {
-    const entry = this.#byHandle.get(handle);
-    if (entry !== undefined) this.#remove(entry);
+    const slot = this.#handles.get(handle);
+    if (slot !== undefined) this.#remove(slot);
   }
 
   dropPrincipal(principal: string): void {
-    for (let entry = this.#byPrincipal.get(principal); entry !== undefined;) {
-      const next = entry.after;
-      this.#remove(entry);
-      entry = next;
+    for (let slot = this.#principals.get(principal) ?? NONE; slot !== NONE;) {
+      const older = this.#older[slot] ?? NONE;
+      this.#remove(slot);
+      slot = older;
     }
   }
 
   clear(): void {
-    this.#byKey.clear();
-    this.#byHandle.clear();
-    this.#byPrincipal.clear();
-    this.#hand = this.#byHandle.values();
+    if (this.#founds.length === 0) return;
+    this.#keys.clear();
+    this.#handles.clear();
+    this.#principals.clear();
+    this.#founds.length = 0;
+    this.#keysOf.length = 0;
+    this.#free.length = 0;
+    this.#used.fill(0);
+    this.#older.fill(NONE);
+    this.#younger.fill(NONE);
+    this.#hand = 0;
   }
 
-  #evictOne(): void {
+  #evict(): void {
     for (;;) {
-      const step = this.#hand.next();
-      if (step.done === true) {
-        this.#hand = this.#byHandle.values();
-      } else if (step.value.used) {
-        step.value.used = false;
-      } else {
-        this.#remove(step.value);
+      const slot = this.#hand;
+      this.#hand = slot + 1 < this.#founds.length ? slot + 1 : 0;
+      if (this.#founds[slot] === undefined) continue;
+      if (this.#used[slot] === 0) {
+        this.#remove(slot);
         this.evictions++;
         return;
       }
+      this.#used[slot] = 0;
     }
   }
 
-  #chain(entry: Entry): void {
-    const { principal } = entry;
+  #remove(slot: number): void {
+    const found = this.#founds[slot];
+    if (found === undefined) return;
+    // A key that has since come to lead elsewhere is that other slot's.
+    for (const key of this.#keysOf[slot] ?? []) if (this.#keys.get(key) === slot) this.#keys.delete(key);
+    this.#handles.delete(found.record.handle);
+    this.#unchain(slot, found.record.principal);
+    this.#founds[slot] = undefined;
+    this.#keysOf[slot] = [];
+    this.#free.push(slot);
+  }
+
+  #enchain(slot: number, principal: string | undefined): void {
     if (principal === undefined) return;
-    const head = this.#byPrincipal.get(principal);
-    entry.after = head;
-    if (head !== undefined) head.before = entry;
-    this.#byPrincipal.set(principal, entry);
+    const older = this.#principals.get(principal) ?? NONE;
+    this.#older[slot] = older;
+    this.#younger[slot] = NONE;
+    if (older !== NONE) this.#younger[older] = slot;
+    this.#principals.set(principal, slot);
   }
 
-  #remove(entry: Entry): void {
-    const { principal } = entry;
-    this.#byHandle.delete(entry.found.record.handle);
-    for (const key of entry.keys) if (this.#byKey.get(key) === entry) this.#byKey.delete(key);
-    if (entry.after !== undefined) entry.after.before = entry.before;
-    if (entry.before !== undefined) entry.before.after = entry.after;
-    else if (principal !== undefined) {
-      if (entry.after === undefined) this.#byPrincipal.delete(principal);
-      else this.#byPrincipal.set(principal, entry.after);
-    }
-    entry.before = undefined;
-    entry.after = undefined;
+  #unchain(slot: number, principal: string | undefined): void {
+    if (principal === undefined) return;
+    const older = this.#older[slot] ?? NONE;
+    const younger = this.#younger[slot] ?? NONE;
+    if (older !== NONE) this.#younger[older] = younger;
+    if (younger !== NONE) this.#older[younger] = older;
+    else if (older === NONE) this.#principals.delete(principal);
+    else this.#principals.set(principal, older);
   }
 }

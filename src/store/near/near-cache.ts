@@ -91,20 +91,17 @@ class NearCache implements SessionStore {
 
   // While the feed is lost there are no entries, so that a hit needs no second question.
   find(key: CredentialKey, options?: ReadOptions): MaybePromise<Found | undefined> {
-    const entry = this.#entries.byKey(key);
-    if (entry === undefined || options?.fresh === true)
-      return this.#keep(this.#store.find(key, options), key);
+    const found = options?.fresh === true ? undefined : this.#entries.find(key);
+    if (found === undefined) return this.#keep(this.#store.find(key, options), key);
     this.#hits++;
-    entry.used = true;
-    return entry.found;
+    return found;
   }
 
   get(handle: Handle, options?: ReadOptions): MaybePromise<Found | undefined> {
-    const entry = this.#entries.byHandle(handle);
-    if (entry === undefined || options?.fresh === true) return this.#keep(this.#store.get(handle, options));
+    const found = options?.fresh === true ? undefined : this.#entries.get(handle);
+    if (found === undefined) return this.#keep(this.#store.get(handle, options));
     this.#hits++;
-    entry.used = true;
-    return entry.found;
+    return found;
   }
 
   standing(principal: string | undefined): MaybePromise<Standing> {
@@ -253,16 +250,15 @@ class NearCache implements SessionStore {
   #insert(found: Found, mark: number | undefined, key?: CredentialKey): void {
     const { record } = found;
     if (mark === undefined || record.state === "ended" || !this.#invalidations.allows(record, mark)) return;
-    const held = this.#entries.byHandle(record.handle);
-    if (held !== undefined && held.found.record.version > record.version) return;
+    const held = this.#entries.peek(record.handle);
+    if (held !== undefined && held.record.version > record.version) return;
     freeze(record.data);
     this.#entries.put(found, keysInUse(record, key));
   }
 
   /** This process's own write: what was held is replaced; what was not is left for the next read to bring. */
   #replace(next: SessionRecord, mark: number | undefined): void {
-    const held = this.#entries.byHandle(next.handle);
-    const epoch = held?.found.epoch;
+    const epoch = this.#entries.peek(next.handle)?.epoch;
     this.#invalidate(next.handle, next.version);
     if (epoch !== undefined) this.#insert({ record: ownData(next), epoch }, mark);
   }
@@ -275,8 +271,8 @@ class NearCache implements SessionStore {
   /** Older than `version` is out of date; `Infinity` when it is not known which version the change made. */
   #invalidate(handle: Handle, version: number): void {
     this.#invalidations.note(handle, version);
-    const held = this.#entries.byHandle(handle);
-    if (held !== undefined && held.found.record.version < version) this.#entries.drop(handle);
+    const held = this.#entries.peek(handle);
+    if (held !== undefined && held.record.version < version) this.#entries.drop(handle);
   }
 
   #invalidatePrincipal(principal: string): void {

@@ -2,7 +2,7 @@ import { HoldfastError } from "../../kernel/errors.ts";
 import { errorWord, unavailable } from "./faults.ts";
 import type { Shard } from "./layout.ts";
 import type { Command, RedisLink } from "./link.ts";
-import type { Sender } from "./round-trips.ts";
+import type { RoundTrips, Sender } from "./round-trips.ts";
 import { listOf, numberOf, textOf } from "./stored.ts";
 
 /**
@@ -13,21 +13,21 @@ export type Durability = "aof-always" | "waitaof" | "none";
 
 /** Sends durable writes, and finds out once what Redis can promise. */
 export class DurableWrites {
-  readonly #link: RedisLink;
+  readonly #trips: RoundTrips;
   readonly #waitMs: number;
   #promise: Promise<Durability> | undefined;
   #lane: RedisLink | undefined;
   readonly #groups = new Map<number, Group>();
 
-  constructor(link: RedisLink, asserted: Durability | undefined, waitMs: number) {
-    this.#link = link;
+  constructor(trips: RoundTrips, asserted: Durability | undefined, waitMs: number) {
+    this.#trips = trips;
     this.#waitMs = waitMs;
     if (asserted !== undefined) this.#promise = Promise.resolve(asserted);
   }
 
   /** What Redis promises; asked for once, and again after a failure. */
   promised(): Promise<Durability> {
-    this.#promise ??= detect(this.#link).catch((error: unknown) => {
+    this.#promise ??= detect(this.#trips).catch((error: unknown) => {
       this.#promise = undefined;
       throw error;
     });
@@ -59,7 +59,7 @@ export class DurableWrites {
    */
   readonly #sendAndWait: Sender = (shard, command) =>
     new Promise((resolve, reject) => {
-      const place = this.#link.topology === "single" ? 0 : shard.index;
+      const place = this.#trips.link.topology === "single" ? 0 : shard.index;
       let group = this.#groups.get(place);
       if (group === undefined) {
         group = { shard, writes: [], busy: false };
@@ -71,7 +71,7 @@ export class DurableWrites {
 
   async #drain(group: Group): Promise<void> {
     group.busy = true;
-    this.#lane ??= this.#link.fork(2 * this.#waitMs);
+    this.#lane ??= this.#trips.link.fork(2 * this.#waitMs);
     while (group.writes.length > 0) {
       const writes = group.writes.splice(0);
       const commands = [...writes.map((write) => write.command), ["WAITAOF", 1, 0, this.#waitMs] as const];
@@ -122,10 +122,10 @@ function connected(link: RedisLink, ms: number): Promise<RedisLink> {
 }
 
 /** The weakest promise of all masters. Where CONFIG is not allowed, INFO still tells the version and whether there is an AOF. */
-async function detect(link: RedisLink): Promise<Durability> {
+async function detect(trips: RoundTrips): Promise<Durability> {
   const [settings, infos] = await Promise.all([
-    link.everywhere(["CONFIG", "GET", "append*"]),
-    link.everywhere(["INFO", "everything"]),
+    trips.survey(["CONFIG", "GET", "append*"]),
+    trips.survey(["INFO", "everything"]),
   ]);
   if (settings.length > 0 && settings.every(syncsAlways)) return "aof-always";
   return infos.length > 0 && infos.every(canWait) ? "waitaof" : "none";

@@ -30,16 +30,16 @@ export interface RedisStoreOptions {
  * @throws HoldfastError `invalid-argument` for options out of range, or a target that is none of the above.
  */
 export function redis(target: RedisTarget, options: RedisStoreOptions = {}): RedisStore {
-  const timeoutMs = atLeast("timeoutMs", options.timeoutMs ?? 250, 1);
-  return new RedisStore(connect(target, timeoutMs), {
+  const settings = {
     prefix: checkedPrefix(options.prefix ?? "hf"),
-    timeoutMs,
+    timeoutMs: atLeast("timeoutMs", options.timeoutMs ?? 250, 1),
     journalLimit: atLeast("journalLimit", options.journalLimit ?? 262_144, 1),
     heartbeatMs: atLeast("heartbeatMs", options.heartbeatMs ?? 500, 1),
     durable: options.durable,
     durableTimeoutMs: atLeast("durableTimeoutMs", options.durableTimeoutMs ?? 3000, 1),
     clock: options.clock ?? systemClock,
-  });
+  };
+  return new RedisStore(connect(target, settings.timeoutMs), settings);
 }
 
 export type {

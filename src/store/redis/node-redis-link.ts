@@ -16,7 +16,7 @@ export interface NodeRedisClient {
 export interface NodeRedisCluster<Node = unknown> {
   readonly masters: readonly Node[];
   nodeClient(node: Node): Promise<NodeRedisClient>;
-  sendCommand(firstKey: string, isReadonly: boolean, args: readonly string[]): Promise<unknown>;
+  sendCommand(firstKey: string, isReadonly: boolean, args: string[]): Promise<unknown>;
   duplicate(overrides?: object): NodeRedisCluster<Node>;
   connect(): Promise<unknown>;
   on(event: string, listener: () => void): unknown;

@@ -59,6 +59,19 @@ export class RoundTrips {
     return this.#reading(shard, (giveUpAt) => this.#send(shard, command, giveUpAt));
   }
 
+  /** Asks every master the same. An answer that is an error is in its place. */
+  async survey(command: Command): Promise<readonly unknown[]> {
+    this.assertOpen();
+    const giveUpAt = performance.now() + this.#timeoutMs;
+    const [lane = new Lane()] = this.#lanes;
+    try {
+      if (!this.link.ready) await this.#connected(lane, giveUpAt);
+      return listOf(await this.#answer(lane, this.link.everywhere(command), giveUpAt));
+    } catch (error) {
+      throw this.#fault(error);
+    }
+  }
+
   /**
    * A script that changes something. Never sent twice unless Redis said that it did not carry it out.
    * @throws HoldfastError `store-unavailable`: whether it was carried out is not known, but from now on it will not be.
@@ -157,6 +170,8 @@ export class RoundTrips {
         },
         (error: unknown) => {
           clearTimeout(timer);
+          // A server that says no is there: what is asked next (a script it does not know) must get through.
+          if (errorWord(error) !== undefined) lane.down = false;
           reject(error);
         },
       );

@@ -70,7 +70,7 @@ export class RedisStore implements SessionStore {
     this.#lookups = new Lookups(this.#trips);
     this.#listing = new Listing(this.#trips, this.#layout, this.#lookups);
     this.#governance = new Governance(this.#trips, this.#layout, this.#journalLength);
-    this.#durable = new DurableWrites(link, settings.durable, settings.durableTimeoutMs);
+    this.#durable = new DurableWrites(this.#trips, settings.durable, settings.durableTimeoutMs);
     this.#feed = new Feed(this.#trips, this.#layout, settings.heartbeatMs, this.#closing.signal);
   }
 

@@ -225,7 +225,8 @@ interface Feed {
 /** Follows in the background and remembers what it heard. */
 export function follow(store: SessionStore, from: string, signal: AbortSignal): Feed {
   const stop = new AbortController();
-  signal.addEventListener("abort", () => stop.abort(), { once: true });
+  const stopped = (): void => stop.abort();
+  signal.addEventListener("abort", stopped);
   const changes = store.changes(from, { signal: stop.signal });
   const feed: { -readonly [K in keyof Feed]: Feed[K] } = {
     entries: [],
@@ -246,7 +247,8 @@ export function follow(store: SessionStore, from: string, signal: AbortSignal): 
     }
   })();
   // A failure shows where the case waits for the feed, not as an unhandled rejection.
-  feed.over.catch(() => undefined);
+  const forget = (): void => signal.removeEventListener("abort", stopped);
+  feed.over.then(forget, forget);
   return feed;
 }
 
@@ -259,7 +261,7 @@ export async function liveCursor(store: SessionStore, from: string, signal: Abor
 }
 
 /** Delivery is at least once: the entries without their repetitions, in the order in which each was first heard. */
-export function once(entries: readonly JournalEntry[]): JournalEntry[] {
+function once(entries: readonly JournalEntry[]): JournalEntry[] {
   return [...new Map(entries.map((entry) => [entry.cursor, entry])).values()];
 }
 

@@ -138,7 +138,7 @@ export class ScriptedStore {
   }
 }
 
-function delegate(store: SessionStore): SessionStore {
+export function delegate(store: SessionStore): SessionStore {
   return {
     kind: store.kind,
     reach: store.reach,

@@ -1,0 +1,22 @@
+/** `holdfast/web`: web sessions with the embedded store as the default, and a near cache in front of shared ones. */
+import type { Json } from "./kernel/index.ts";
+import type { Sessions, SessionsOptions } from "./mechanisms/web/index.ts";
+import { createSessions as overStore } from "./mechanisms/web/index.ts";
+import { lmdb } from "./store/lmdb/index.ts";
+import { nearCache } from "./store/near/index.ts";
+
+export type { Handle, JournalEntry, Kernel, SessionStore } from "./kernel/index.ts";
+export { createKernel, HoldfastError, isHoldfastError, parseHandle, PHASES, Secret } from "./kernel/index.ts";
+export * from "./mechanisms/web/index.ts";
+
+/**
+ * Web sessions for an application: on LMDB in `./data` unless a `store` or a `kernel` is given.
+ * @throws HoldfastError `invalid-argument` for an option that makes no sense, naming it.
+ */
+export function createSessions<Data extends Json = Json>(
+  options: SessionsOptions & { readonly initial?: Data } = {},
+): Sessions<Data> {
+  if (options.kernel !== undefined) return overStore(options);
+  const store = options.store ?? lmdb({ path: "./data" });
+  return overStore({ ...options, store: store.reach === "process" ? store : nearCache(store) });
+}
