@@ -1,5 +1,4 @@
 import * as fs from "node:fs";
-import { join } from "node:path";
 import { HoldfastError } from "../../kernel/errors.ts";
 import type {
   AppendOutcome,
@@ -12,11 +11,13 @@ import type {
 } from "../../kernel/log.ts";
 import type { Handle } from "../../kernel/secret.ts";
 import { storeClosed } from "../preconditions.ts";
-import { ENDING, isMissing, LogFolder, scan, syncFolder } from "./files.ts";
+import { isMissing, LogFolder, scan } from "./files.ts";
 import type { LogRecord } from "./format.ts";
-import { decodeRecord, encodeRecord } from "./format.ts";
+import { decodeRecord } from "./format.ts";
 import type { Segment, Stream } from "./streams.ts";
 import { Streams } from "./streams.ts";
+import type { Noted } from "./writer.ts";
+import { SegmentWriter } from "./writer.ts";
 
 export interface EmbeddedLogOptions {
   /** Folder on a local disk, shared by the processes of one machine. Made when it is not there. */
@@ -61,19 +62,18 @@ class EmbeddedLog implements SessionLog {
   readonly #fences = new Map<Handle, number>();
   #waiting: Waiting[] = [];
   #scheduled = false;
-  #head: { segment: Segment; fd: number; size: number };
-  #heads = 0;
+  readonly #writer: SegmentWriter;
   #stamp = 0;
   #syncing: Promise<void> | undefined;
   #unsynced: Waiting[] = [];
   #closed = false;
-  readonly #counts = { appends: 0, writes: 0, syncs: 0, bytesWritten: 0, compactions: 0 };
+  readonly #counts = { appends: 0, compactions: 0 };
 
   constructor(options: EmbeddedLogOptions) {
     this.#segmentBytes = options.segmentBytes ?? 16 * 1024 * 1024;
     this.#compactBelow = options.compactBelow ?? 0.25;
     this.#folder = new LogFolder(options.path);
-    this.#head = this.#openSegment();
+    this.#writer = new SegmentWriter(this.#folder, this.#segmentBytes);
     this.#folder.newFences();
     this.#refresh();
     const onFault = options.onFault ?? (() => undefined);
@@ -185,8 +185,11 @@ class EmbeddedLog implements SessionLog {
   }
 
   stats(): Readonly<Record<string, number>> {
-    const live = this.#folder.segments().reduce((sum, segment) => sum + segment.live, 0);
-    return { ...this.#counts, streams: this.#streams.size, segments: this.#folder.segments().length, live };
+    const { writes, syncs, bytesWritten } = this.#writer;
+    const segments = this.#folder.segments();
+    const live = segments.reduce((sum, segment) => sum + segment.live, 0);
+    const streams = this.#streams.size;
+    return { ...this.#counts, writes, syncs, bytesWritten, streams, segments: segments.length, live };
   }
 
   async close(): Promise<void> {
@@ -195,7 +198,7 @@ class EmbeddedLog implements SessionLog {
     await this.#syncing;
     this.#closed = true;
     clearInterval(this.#timer);
-    fs.closeSync(this.#head.fd);
+    this.#writer.close();
     this.#folder.close();
   }
 
@@ -228,38 +231,18 @@ class EmbeddedLog implements SessionLog {
   }
 
   #write(records: readonly LogRecord[]): void {
-    if (this.#head.size >= this.#segmentBytes) this.#roll();
-    const { fd, segment, size } = this.#head;
-    const encoded = records.map(encodeRecord);
-    const bytes = encoded.length === 1 && encoded[0] !== undefined ? encoded[0] : Buffer.concat(encoded);
-    try {
-      for (let written = 0; written < bytes.length;)
-        written += fs.writeSync(fd, bytes, written, bytes.length - written, size + written);
-    } catch (error) {
-      // What stands half-written would hide everything behind it.
-      fs.ftruncateSync(fd, size);
-      throw new HoldfastError("store-unavailable", "The log's disk takes no more; nothing was written.", {
-        cause: error,
-      });
-    }
-    this.#counts.writes++;
-    this.#counts.bytesWritten += bytes.length;
-    let at = size;
-    records.forEach((record, index) => {
-      const length = encoded[index]?.length ?? 0;
-      this.#streams.note(record, segment, at, length);
-      at += length;
-    });
-    this.#head.size = segment.scanned = at;
+    this.#writer.write(records, this.#note);
   }
+
+  readonly #note: Noted = (record, segment, offset, size) =>
+    void this.#streams.note(record, segment, offset, size);
 
   /** One fdatasync for all that came before it; those that come while it runs make the next. */
   async #sync(): Promise<void> {
     while (this.#unsynced.length > 0) {
       const group = this.#unsynced;
       this.#unsynced = [];
-      const failed = await new Promise<Error | null>((done) => fs.fdatasync(this.#head.fd, done));
-      this.#counts.syncs++;
+      const failed = await this.#writer.sync();
       for (const one of group) {
         if (failed === null) one.resolve("appended");
         else
@@ -271,25 +254,6 @@ class EmbeddedLog implements SessionLog {
     this.#syncing = undefined;
   }
 
-  #roll(): void {
-    // Whoever waits for the old segment's bytes to be durable is served by this one.
-    fs.fdatasyncSync(this.#head.fd);
-    const old = this.#head.fd;
-    this.#head = this.#openSegment();
-    const { fd } = this.#head;
-    // An fdatasync of the old one may be under way in another thread.
-    if (this.#syncing === undefined) fs.closeSync(old);
-    else void this.#syncing.finally(() => fs.closeSync(old));
-    if (fd === old) throw new HoldfastError("store-corrupt", "A segment was opened twice.");
-  }
-
-  #openSegment(): { segment: Segment; fd: number; size: number } {
-    const path = join(this.#folder.own, `${String(this.#heads++).padStart(10, "0")}${ENDING}`);
-    const fd = fs.openSync(path, "wx+");
-    syncFolder(this.#folder.own);
-    return { segment: this.#folder.segment(path), fd, size: 0 };
-  }
-
   // ── other processes ─────────────────────────────────────────────────────────────────────────────────────────
 
   #refresh(): void {
@@ -299,9 +263,8 @@ class EmbeddedLog implements SessionLog {
       complete = true;
       for (const segment of this.#folder.segments()) {
         if (this.#folder.isOwn(segment)) continue;
-        const note = (record: LogRecord, offset: number, size: number): void =>
-          void this.#streams.note(record, segment, offset, size);
-        if (!scan(segment, note)) complete = false;
+        if (!scan(segment, (record, offset, size) => this.#note(record, segment, offset, size)))
+          complete = false;
       }
     }
   }
@@ -322,11 +285,11 @@ class EmbeddedLog implements SessionLog {
     let turns = COMPACTED_AT_ONCE;
     for (const segment of this.#folder.segments()) {
       const isOwn = this.#folder.isOwn(segment);
-      if (segment === this.#head.segment || (!isOwn && this.#folder.isOpen(segment))) continue;
+      if (segment === this.#writer.segment || (!isOwn && this.#folder.isOpen(segment))) continue;
       if (segment.live > this.#segmentBytes * this.#compactBelow) continue;
       if (turns-- === 0) break;
       this.#rewrite(segment);
-      fs.fdatasyncSync(this.#head.fd);
+      this.#writer.syncNow();
       this.#folder.remove(segment);
       this.#counts.compactions++;
     }

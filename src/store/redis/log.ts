@@ -54,7 +54,7 @@ class RedisLog implements SessionLog {
   constructor(trips: RoundTrips, layout: Layout, durable: Durability | undefined, waitMs: number) {
     this.#trips = trips;
     this.#layout = layout;
-    this.#durable = new DurableWrites(trips.link, durable, waitMs);
+    this.#durable = new DurableWrites(trips, durable, waitMs);
   }
 
   async open(handle: Handle, epoch: number): Promise<StreamState | "fenced"> {

@@ -6,7 +6,7 @@ import type { LogData, LogHarness } from "./harness.ts";
 export interface LogCase {
   readonly t: TestContext;
   readonly data: LogData;
-  open(): Promise<SessionLog>;
+  readonly open: () => Promise<SessionLog>;
 }
 
 /** Registers one case with a place of its own; what it opens is closed after it, whatever happened. */

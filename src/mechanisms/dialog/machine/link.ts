@@ -2,6 +2,7 @@ import type { ByteWriter } from "../../../wire/varint.ts";
 import { writeFrame } from "../codec.ts";
 import type { Credit, UnnumberedFrame } from "../frames.ts";
 import { BOUND } from "../frames.ts";
+import type { Refused } from "./events.ts";
 
 /** What concerns one link and is forgotten with it: what is to be said without a number, and whether it is alive. */
 export class LinkDuties {
@@ -52,6 +53,16 @@ export class LinkDuties {
   /** Whether a ping of that id was sent. */
   pinged(id: number): boolean {
     return id <= this.#pingId;
+  }
+
+  urgent(bytes: Uint8Array): Refused | undefined {
+    if (bytes.length > BOUND.urgentBytes)
+      return { refused: `urgent data has at most ${BOUND.urgentBytes} bytes` };
+    if (!this.up) return { refused: "there is no link" };
+    if (this.urgentOut >= BOUND.urgentOutstanding) return { refused: "8 urgent messages are unanswered" };
+    this.urgentOut++;
+    this.say({ type: "urgent", bytes });
+    return undefined;
   }
 
   /** False when there are more than may be unanswered. */

@@ -4,36 +4,21 @@ import { ByteWriter } from "../../../wire/varint.ts";
 import type { ContentType } from "../codec.ts";
 import { encodeContent, encodeFrame, FrameReader, isNumbered } from "../codec.ts";
 import type { Credit, Frame, NumberedFrame, Position, UnnumberedFrame } from "../frames.ts";
-import { BOUND, UNIT } from "../frames.ts";
+import { UNIT } from "../frames.ts";
 import type { Agreement, Side } from "./agreement.ts";
 import { tokensOf } from "./agreement.ts";
 import { apply } from "./apply.ts";
 import type { DialogEvent, Refused, Storage } from "./events.ts";
 import { Inbox } from "./inbox.ts";
 import { LinkDuties } from "./link.ts";
+import type { MachineOptions } from "./options.ts";
 import type { Entry } from "./outbox.ts";
 import { Outbox } from "./outbox.ts";
 import type { Message } from "./rules.ts";
-import { gapObjection, objection, purgeOf, purges, tokensHeld } from "./rules.ts";
+import { gapObjection, objection, purgeOf, PURGING, purges, tokensHeld } from "./rules.ts";
 import type { DialogState, Mark } from "./state.ts";
 import { initialState } from "./state.ts";
-
-export interface MachineOptions {
-  readonly agreement: Agreement;
-  readonly side: Side;
-  /** What the other side may have unacknowledged. */
-  readonly credit: Credit;
-  /** With a log, nothing is sent or acknowledged before it is `stored`, and what waits is not held in memory. */
-  readonly logged: boolean;
-  /** Bytes of own messages held in memory; above it, `writable` is false or the log takes them. */
-  readonly outboxBytes: number;
-  /** Own messages that may be unacknowledged in all, the log included. */
-  readonly outboxMessages: number;
-  /** Simplex feeds: only so many of the newest are kept for a peer that is away. */
-  readonly keepNewest?: number;
-  /** After so long without a sound the other side is asked for one. */
-  readonly pingMs: number;
-}
+import { Unstored } from "./unstored.ts";
 
 /**
  * One side of a dialog: its numbering, its tokens and sync points, over any number of links. It has no socket, no clock
@@ -50,9 +35,7 @@ export class DialogMachine {
   #events: DialogEvent[] = [];
   readonly #link = new LinkDuties();
   // the log
-  #unstored: Entry[] = [];
-  #unstoredBytes = 0;
-  #queued: Entry[] = [];
+  readonly #unstored = new Unstored();
   #markDue = false;
   #sinceCheckpoint = 0;
 
@@ -98,7 +81,7 @@ export class DialogMachine {
     const { keepNewest, outboxBytes, outboxMessages, logged } = this.#options;
     if (keepNewest !== undefined) return true;
     if (this.backlog >= outboxMessages) return false;
-    if (logged ? this.#unstoredBytes >= outboxBytes : this.#outbox.full) return false;
+    if (logged ? this.#unstored.bytes >= outboxBytes : this.#outbox.full) return false;
     const { checkpointWindow } = this.agreement;
     const { va, vm, confirmer } = this.#state;
     return checkpointWindow === 0 || confirmer === this.side || vm - va < checkpointWindow;
@@ -238,14 +221,7 @@ export class DialogMachine {
   /** Overtakes everything; at most 8 unanswered, and none survives its link. */
   urgent(bytes: Uint8Array): Refused | undefined {
     if ((this.agreement.units & UNIT.urgent) === 0) return { refused: "urgent data was not agreed on" };
-    if (bytes.length > BOUND.urgentBytes)
-      return { refused: `urgent data has at most ${BOUND.urgentBytes} bytes` };
-    if (!this.#link.up) return { refused: "there is no link" };
-    if (this.#link.urgentOut >= BOUND.urgentOutstanding)
-      return { refused: "8 urgent messages are unanswered" };
-    this.#link.urgentOut++;
-    this.#link.say({ type: "urgent", bytes });
-    return undefined;
+    return this.#link.urgent(bytes);
   }
 
   /** SUSPEND, MIGRATE or ABORT: goes out with the next output, after which the host closes the link. */
@@ -258,9 +234,8 @@ export class DialogMachine {
   /** What has to be stored since the last call. */
   storage(): Storage | undefined {
     const { logged } = this.#options;
-    if (!logged || (this.#queued.length === 0 && !this.#markDue)) return undefined;
-    const entries = this.#queued;
-    this.#queued = [];
+    if (!logged || (!this.#unstored.hasNew && !this.#markDue)) return undefined;
+    const entries = this.#unstored.takeNew();
     const mark = this.#markDue ? this.#mark() : undefined;
     this.#markDue = false;
     const { sent, acked, droppedBelow } = this.#outbox;
@@ -272,9 +247,7 @@ export class DialogMachine {
   stored(receipt: Storage["receipt"]): void {
     this.#outbox.released = receipt.sent;
     this.#inbox.ackable = Math.max(this.#inbox.ackable, receipt.committed);
-    const left = this.#unstored.filter((entry) => entry.number >= receipt.sent);
-    this.#unstored = left;
-    this.#unstoredBytes = left.reduce((sum, entry) => sum + entry.frame.length, 0);
+    this.#unstored.settle(receipt.sent);
   }
 
   /** The number from which entries must be read off the log, to go on sending. */
@@ -284,7 +257,7 @@ export class DialogMachine {
 
   refill(entries: readonly Entry[]): void {
     this.#outbox.refill(entries);
-    this.#outbox.refill(this.#unstored);
+    this.#outbox.refill(this.#unstored.entries);
   }
 
   // ── receiving ───────────────────────────────────────────────────────────────────────────────────────────────
@@ -389,12 +362,7 @@ export class DialogMachine {
 
   #accept(frame: Uint8Array): number {
     const number = this.#outbox.accept(frame);
-    if (this.#options.logged) {
-      const entry = { number, frame };
-      this.#queued.push(entry);
-      this.#unstored.push(entry);
-      this.#unstoredBytes += frame.length;
-    }
+    if (this.#options.logged) this.#unstored.add({ number, frame });
     return number;
   }
 
@@ -443,14 +411,6 @@ export class DialogMachine {
   }
 }
 
-const PURGING: ReadonlySet<string> = new Set([
-  "resync",
-  "resync-ack",
-  "activity-interrupt",
-  "activity-interrupt-ack",
-  "activity-discard",
-  "activity-discard-ack",
-]);
 const NOTHING: readonly DialogEvent[] = [];
 /** Numbers stop short of 2^53, so that every position can be written. */
 const LAST_NUMBER = Number.MAX_SAFE_INTEGER - 1;

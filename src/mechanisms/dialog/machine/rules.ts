@@ -109,6 +109,16 @@ export function purges(state: DialogState, message: Message, peer: Side): boolea
   return !ANSWERS_PURGE.has(message.type);
 }
 
+/** What takes back the content its sender has not got acknowledged. */
+export const PURGING: ReadonlySet<string> = new Set([
+  "resync",
+  "resync-ack",
+  "activity-interrupt",
+  "activity-interrupt-ack",
+  "activity-discard",
+  "activity-discard-ack",
+]);
+
 /** Only a feed drops, and only what can purge takes back. */
 export function gapObjection(agreement: Agreement, reason: GapReason): string | undefined {
   const able = reason === "dropped" ? UNIT.simplexDown | UNIT.simplexUp : UNIT.resync | UNIT.activity;
