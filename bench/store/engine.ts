@@ -72,7 +72,7 @@ export class Successors {
 }
 
 /** Keys of all sessions, in an order that no cache of ours likes. */
-class KeyTour {
+export class KeyTour {
   readonly #keys: CredentialKey[];
   #next = 0;
 

@@ -1,32 +1,15 @@
 import { mkdirSync } from "node:fs";
 import { createServer } from "node:http";
-import { parseArgs } from "node:util";
 import { createKernel } from "../../src/kernel/index.ts";
 import { lmdb } from "../../src/store/lmdb/index.ts";
 import { nearCache } from "../../src/store/near/index.ts";
 import { createDemo } from "./app.ts";
+import { readArguments } from "./arguments.ts";
 
-const { values } = parseArgs({
-  options: {
-    port: { type: "string", default: "8080" },
-    data: { type: "string", default: "data" },
-    help: { type: "boolean", short: "h", default: false },
-  },
-});
-if (values.help) {
-  process.stdout.write(
-    "Usage: demo [--port N] [--data DIR]\n\nA small site that keeps its logins with Holdfast.\n",
-  );
-  process.exit(0);
-}
-const port = Number(values.port);
-if (!Number.isInteger(port) || port < 0 || port > 65_535) {
-  process.stderr.write(`--port takes a number from 0 to 65535; it is "${values.port}".\n`);
-  process.exit(2);
-}
+const { port, data } = readArguments("A small site that keeps its logins with Holdfast.");
 
-mkdirSync(values.data, { recursive: true });
-const store = nearCache(lmdb({ path: values.data }));
+mkdirSync(data, { recursive: true });
+const store = nearCache(lmdb({ path: data }));
 const kernel = createKernel({ store, onFault: (error) => process.stderr.write(`${String(error)}\n`) });
 await kernel.start();
 const demo = await createDemo(kernel);

@@ -16,6 +16,7 @@ export class Core {
   readonly policy: KernelPolicy;
   readonly #onFault: (error: unknown) => void;
   readonly #background = new Set<Promise<unknown>>();
+  readonly #refusals = new Map<string, number>();
 
   constructor(parts: Pick<Core, "store" | "clock" | "node" | "policy">, onFault: (error: unknown) => void) {
     this.store = parts.store;
@@ -27,6 +28,15 @@ export class Core {
 
   fault(error: unknown): void {
     this.#onFault(error);
+  }
+
+  /** Counts a refusal under its reason. */
+  tally(reason: string): void {
+    this.#refusals.set(reason, (this.#refusals.get(reason) ?? 0) + 1);
+  }
+
+  get refusals(): Readonly<Record<string, number>> {
+    return Object.fromEntries(this.#refusals);
   }
 
   /** Runs beside the caller; `settled()` waits for it, and what goes wrong goes to `fault`. */

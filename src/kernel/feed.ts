@@ -28,6 +28,7 @@ export class Feed {
   #barriers: readonly Barrier[] = [];
   #reloads = 0;
   #reloading = 0;
+  #cancelForget: () => void = () => {};
   #done: Promise<void> = Promise.resolve();
 
   constructor(store: SessionStore, clock: Clock, hooks: FeedHooks) {
@@ -45,6 +46,7 @@ export class Feed {
 
   async close(): Promise<void> {
     this.#stop.abort();
+    this.#cancelForget();
     for (const cancel of this.#cancels) cancel();
     await this.#done;
   }
@@ -53,9 +55,9 @@ export class Feed {
     return this.#live;
   }
 
-  /** True when a record needs no look at barriers: the feed is live, and there are none. */
-  get clear(): boolean {
-    return this.#live && this.#barriers.length === 0 && this.#reloading === 0;
+  /** The barriers that stand, where they are known without asking the store; some may be past their `until`. */
+  get known(): readonly Barrier[] | undefined {
+    return this.#live && this.#reloading === 0 ? this.#barriers : undefined;
   }
 
   /** When the feed was lost; absent while it is live. */
@@ -75,10 +77,26 @@ export class Feed {
     this.#reloading++;
     try {
       const barriers = await this.#store.barriers(this.#clock.now());
-      if (turn === this.#reloads) this.#barriers = barriers;
+      if (turn === this.#reloads) {
+        this.#barriers = barriers;
+        this.#forgetInTime();
+      }
     } finally {
       this.#reloading--;
     }
+  }
+
+  /** A barrier past its time costs every read a look; it goes when the next one is over. */
+  #forgetInTime(): void {
+    this.#cancelForget();
+    const next = Math.min(...this.#barriers.map(({ until }) => until ?? Infinity));
+    if (next === Infinity) return;
+    const waitMs = Math.min(Math.max(next - this.#clock.now(), 0), LONGEST_TIMER_MS);
+    this.#cancelForget = this.#clock.after(waitMs, () => {
+      const now = this.#clock.now();
+      this.#barriers = this.#barriers.filter(({ until }) => until === undefined || until > now);
+      this.#forgetInTime();
+    });
   }
 
   async #follow(started: () => void, failed: (error: unknown) => void): Promise<void> {
@@ -151,3 +169,5 @@ export class Feed {
 
 const FIRST_RETRY_MS = 50;
 const LAST_RETRY_MS = 2_000;
+/** What a timer of Node holds at most. */
+const LONGEST_TIMER_MS = 2 ** 31 - 1;

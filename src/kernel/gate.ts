@@ -1,3 +1,4 @@
+import { holdsBack } from "./barrier.ts";
 import type { Core } from "./core.ts";
 import type { Feed } from "./feed.ts";
 import type { Refusal, Verdict } from "./judge.ts";
@@ -32,7 +33,10 @@ export class Gate {
 
   verify(presented: string): MaybePromise<SessionRecord | undefined> {
     const key = credentialKey(presented);
-    if (key === undefined) return undefined;
+    if (key === undefined) {
+      this.#core.tally("unknown");
+      return undefined;
+    }
     if (!this.#feed.live) return this.#verifySlowly(key);
     const found = this.#core.store.find(key);
     if (found instanceof Promise)
@@ -42,7 +46,10 @@ export class Gate {
 
   async present(presented: string): Promise<Presentation> {
     const key = credentialKey(presented);
-    if (key === undefined) return { good: false, why: "unknown" };
+    if (key === undefined) {
+      this.#core.tally("unknown");
+      return { good: false, why: "unknown" };
+    }
     await this.#start();
     return this.#present(key, await this.#core.store.find(key, { fresh: !this.#feed.live }));
   }
@@ -55,11 +62,18 @@ export class Gate {
       return undefined;
     const now = this.#core.clock.now();
     if (now >= (record.idleAt ?? Infinity) || now >= (record.absoluteAt ?? Infinity)) return undefined;
-    return this.#feed.clear && record.state !== "suspended" ? record : undefined;
+    if (record.state === "suspended") return undefined;
+    const barriers = this.#feed.known;
+    if (barriers === undefined) return undefined;
+    for (const barrier of barriers) if (holdsBack(barrier, record, now)) return undefined;
+    return record;
   }
 
   #settle(found: Found | undefined, key: CredentialKey): MaybePromise<SessionRecord | undefined> {
-    if (found === undefined) return undefined;
+    if (found === undefined) {
+      this.#core.tally("unknown");
+      return undefined;
+    }
     return this.#present(key, found).then((presentation) =>
       presentation.good ? presentation.record : undefined,
     );
@@ -72,7 +86,10 @@ export class Gate {
   }
 
   async #present(key: CredentialKey, cached: Found | undefined): Promise<Presentation> {
-    if (cached === undefined) return { good: false, why: "unknown" };
+    if (cached === undefined) {
+      this.#core.tally("unknown");
+      return { good: false, why: "unknown" };
+    }
     const now = this.#core.clock.now();
     const barriers = await this.#feed.barriers();
     let found = cached;
@@ -84,6 +101,7 @@ export class Gate {
       verdict = judge(found, key, now, barriers);
     }
     if (verdict.good) return { good: true, record: found.record, slot: verdict.slot };
+    this.#core.tally(verdict.why);
     await this.#refused(found.record, verdict.why);
     return { good: false, why: verdict.why, record: found.record };
   }

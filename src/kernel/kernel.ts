@@ -5,13 +5,15 @@ import type { Clock } from "./clock.ts";
 import { systemClock } from "./clock.ts";
 import { Core } from "./core.ts";
 import { confirmed, offered, rotated, superseded } from "./credentials.ts";
-import { HoldfastError } from "./errors.ts";
+import type { EndHooks } from "./endings.ts";
+import { Endings } from "./endings.ts";
+import { HoldfastError, isHoldfastError } from "./errors.ts";
 import type { EstablishRequest } from "./establish.ts";
 import { establish } from "./establish.ts";
 import { Feed } from "./feed.ts";
 import { Gate } from "./gate.ts";
 import type { JournalDraft, JournalEntry } from "./journal.ts";
-import { expiryOf, judgeStanding } from "./judge.ts";
+import { judgeStanding } from "./judge.ts";
 import type { EndReason, SessionEvent } from "./lifecycle.ts";
 import { matching } from "./listing.ts";
 import type { LiveTransport } from "./live.ts";
@@ -28,8 +30,10 @@ import type {
   Presentation,
   WriteOptions,
 } from "./requests.ts";
-import type { LockRequest, Preview, Revocation, RevokeOptions } from "./revoke.ts";
+import type { Revocation } from "./receipts.ts";
+import type { LockRequest, Preview, RevokeOptions } from "./revoke.ts";
 import { Revoker } from "./revoke.ts";
+import { Rounds } from "./rounds.ts";
 import type { Handle } from "./secret.ts";
 import { mintHandle } from "./secret.ts";
 import type { Selector } from "./selector.ts";
@@ -42,10 +46,7 @@ export function createKernel(options: KernelOptions): Kernel {
   return new Kernel(options);
 }
 
-/**
- * What a session is. Mechanisms establish, look up, change and end sessions here and nowhere else; every write is
- * conditional on the version it was computed from and is replayed when another came first.
- */
+/** What a session is. Mechanisms establish, look up, change and end sessions here and nowhere else. */
 export class Kernel {
   readonly store: SessionStore;
   readonly clock: Clock;
@@ -59,10 +60,11 @@ export class Kernel {
   readonly #carriage: Carriage;
   readonly #leases: NodeLeases;
   readonly #revoker: Revoker;
+  readonly #endings: Endings;
+  readonly #rounds: Rounds;
   readonly #listeners = new Set<(entry: JournalEntry) => void>();
   #started: Promise<void> | undefined;
   #closed = false;
-  #cancelSweep: () => void = () => {};
 
   constructor(options: KernelOptions) {
     this.store = options.store;
@@ -70,7 +72,8 @@ export class Kernel {
     this.node = options.node ?? `node-${mintHandle(0).slice(2, 10)}`;
     this.policy = { ...defaultPolicy, ...options.policy };
     const core = new Core(this, options.onFault ?? (() => {}));
-    const carriage = new Carriage(core, () => this.#feed);
+    const end: Endings["end"] = (target, note, hooks) => this.end(target, note, hooks);
+    const carriage = new Carriage(core, () => this.#feed, end);
     this.#feed = new Feed(this.store, this.clock, {
       entry: (entry) => {
         carriage.heard(entry);
@@ -83,16 +86,21 @@ export class Kernel {
       fault: (error) => core.fault(error),
     });
     this.#core = core;
+    this.#rounds = new Rounds(core);
     this.#carriage = carriage;
     this.#writes = new Writes(core, this.#feed);
+    this.#endings = new Endings(core, this.#writes, carriage);
     this.#gate = new Gate({
       core,
       feed: this.#feed,
       start: () => this.start(),
-      end: (root, note) => this.end(root, note),
+      end,
     });
-    this.#leases = new NodeLeases(this, options.about ?? {});
     this.#revoker = new Revoker(this);
+    this.#leases = new NodeLeases(this, options.about ?? {}, {
+      dispossessed: () => carriage.dispossessed(),
+      died: () => this.#revoker.reapply(),
+    });
   }
 
   // ── life of the kernel ──────────────────────────────────────────────────────────────────────────────────────
@@ -115,7 +123,7 @@ export class Kernel {
   async close(): Promise<void> {
     if (this.#closed) return;
     this.#closed = true;
-    this.#cancelSweep();
+    this.#rounds.stop();
     await this.#started?.catch(() => {});
     await this.#core.settled();
     if (this.#started !== undefined)
@@ -133,6 +141,11 @@ export class Kernel {
     return this.#carriage.size;
   }
 
+  /** How often this node refused a session or a secret since it was made, by reason. */
+  get refusals(): Readonly<Record<string, number>> {
+    return this.#core.refusals;
+  }
+
   /** Hears every journal entry as it becomes visible to this node. Returns how to stop. */
   onEntry(listener: (entry: JournalEntry) => void): () => void {
     this.#listeners.add(listener);
@@ -146,8 +159,13 @@ export class Kernel {
    * @throws HoldfastError `locked`, `limit-reached`, `establish-refused` (revoked meanwhile, or the parent has ended),
    * `invalid-argument`, `store-unavailable`.
    */
-  establish(request: EstablishRequest): Promise<Established> {
-    return establish(this, request);
+  async establish(request: EstablishRequest): Promise<Established> {
+    try {
+      return await establish(this, request);
+    } catch (error) {
+      if (isHoldfastError(error) && REFUSALS.has(error.code)) this.#core.tally(error.code);
+      throw error;
+    }
   }
 
   /**
@@ -302,35 +320,20 @@ export class Kernel {
    * Ends a session and everything opened under it, and closes what this node carries of them. Resolves with the ended
    * record, or `undefined` when there was nothing left to end.
    */
-  async end(target: SessionRecord | Handle, options: EndOptions): Promise<SessionRecord | undefined> {
-    const start =
-      typeof target === "string" ? (await this.store.get(target, { fresh: true }))?.record : target;
-    if (start === undefined) return undefined;
-    const ended = await this.#writes.endOne(start, options);
-    const children = this.#endChildren(start.handle, options);
-    await Promise.all([
-      children,
-      ended === undefined ? undefined : this.#carriage.closeAll(ended.handle, ended),
-    ]);
-    return ended;
+  end(
+    target: SessionRecord | Handle,
+    options: EndOptions,
+    hooks?: EndHooks,
+  ): Promise<SessionRecord | undefined> {
+    return this.#endings.end(target, options, hooks);
   }
 
   /** Ends a session for a limit of its own, unless it was used or ended meanwhile. */
-  async expire(record: SessionRecord, reason: EndReason): Promise<SessionRecord | undefined> {
-    const ended = await this.#writes.endOne(
-      record,
-      { reason, by: "holdfast" },
-      (current) => expiryOf(current, this.clock.now()) === reason,
-    );
-    if (ended === undefined) return undefined;
-    await Promise.all([
-      this.#endChildren(record.handle, { reason, by: "holdfast" }),
-      this.#carriage.closeAll(record.handle, ended),
-    ]);
-    return ended;
+  expire(record: SessionRecord, reason: EndReason): Promise<SessionRecord | undefined> {
+    return this.#endings.expire(record, reason);
   }
 
-  /** How many sessions `selector` means now, by mechanism, with the first few. */
+  /** How many sessions a revocation of `selector` would end now, by mechanism, with the first few. */
   preview(selector: Selector): Promise<Preview> {
     return this.#revoker.preview(selector);
   }
@@ -341,6 +344,11 @@ export class Kernel {
    */
   revoke(selector: Selector, options: RevokeOptions): Promise<Revocation> {
     return this.#revoker.revoke(selector, options);
+  }
+
+  /** Hears of every revocation and lock that this node carries out, before it ends its first session. */
+  onRevocation(listener: (revocation: Revocation) => void): () => void {
+    return this.#revoker.watch(listener);
   }
 
   /** Refuses new sessions that match and ends the live ones, until lifted or past `until`. */
@@ -398,23 +406,11 @@ export class Kernel {
   async #begin(): Promise<void> {
     await this.#leases.take();
     await this.#feed.start();
-    this.#scheduleSweep();
-  }
-
-  #scheduleSweep(): void {
-    this.#cancelSweep = this.clock.after(this.policy.sweepMs, () => {
-      if (this.#closed) return;
-      const pass = Promise.all([sweepOnce(this), this.#leases.sweep()]).finally(() => {
-        if (!this.#closed) this.#scheduleSweep();
-      });
-      this.inBackground(pass);
-    });
-  }
-
-  async #endChildren(parent: Handle, options: EndOptions): Promise<void> {
-    const detail = { ...options.detail, parent };
-    for await (const children of this.#writes.childrenOf(parent)) {
-      await Promise.all(children.map((child) => this.end(child, { ...options, detail })));
-    }
+    const { sweepMs, leaseMs } = this.policy;
+    this.#rounds.every(sweepMs, () => sweepOnce(this));
+    this.#rounds.every(Math.min(sweepMs, leaseMs / 5), () => this.#leases.renew());
+    this.#rounds.every(sweepMs, () => this.#leases.inheritLapsed());
   }
 }
+
+const REFUSALS: ReadonlySet<string> = new Set(["locked", "limit-reached", "establish-refused"]);

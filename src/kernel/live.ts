@@ -1,4 +1,4 @@
-import type { EndNote } from "./record.ts";
+import type { EndNote, SessionRecord } from "./record.ts";
 import type { Handle } from "./secret.ts";
 
 /** Why the kernel asks a transport to close. */
@@ -6,7 +6,7 @@ export type CloseCause =
   | { readonly kind: "ended"; readonly note: EndNote }
   /** The session goes on, on another transport or node; this one may not write any more. */
   | { readonly kind: "taken-over" }
-  /** This node can no longer hear of revocations, so it must not go on serving. */
+  /** This node can no longer hear of revocations, or was taken for dead: it must not go on serving. */
   | { readonly kind: "feed-lost" };
 
 /** What a mechanism attaches to a session while a connection carries it. */
@@ -17,20 +17,23 @@ export interface LiveTransport {
 
 /** The live transports of this process, by session. */
 export class LiveTransports {
-  readonly #byHandle = new Map<Handle, Set<LiveTransport>>();
+  readonly #byHandle = new Map<Handle, Carried>();
 
   get size(): number {
     return this.#byHandle.size;
   }
 
   /** Returns how to take it off again, for when the connection ends by itself. */
-  attach(handle: Handle, transport: LiveTransport): () => void {
-    let set = this.#byHandle.get(handle);
-    if (set === undefined) this.#byHandle.set(handle, (set = new Set()));
-    set.add(transport);
+  attach(record: SessionRecord, transport: LiveTransport): () => void {
+    const { handle } = record;
+    let carried = this.#byHandle.get(handle);
+    if (carried === undefined)
+      this.#byHandle.set(handle, (carried = { principal: record.principal, transports: new Set() }));
+    carried.transports.add(transport);
     return () => {
       const mine = this.#byHandle.get(handle);
-      if (mine?.delete(transport) === true && mine.size === 0) this.#byHandle.delete(handle);
+      if (mine?.transports.delete(transport) === true && mine.transports.size === 0)
+        this.#byHandle.delete(handle);
     };
   }
 
@@ -42,12 +45,21 @@ export class LiveTransports {
     return [...this.#byHandle.keys()];
   }
 
+  handlesOf(principal: string): Handle[] {
+    return this.handles().filter((handle) => this.#byHandle.get(handle)?.principal === principal);
+  }
+
   /** Takes off and closes all transports of a session. Resolves with what could not be closed. */
   async close(handle: Handle, cause: CloseCause): Promise<readonly unknown[]> {
-    const transports = this.#byHandle.get(handle);
-    if (transports === undefined) return [];
+    const carried = this.#byHandle.get(handle);
+    if (carried === undefined) return [];
     this.#byHandle.delete(handle);
-    const results = await Promise.allSettled([...transports].map(async (one) => one.close(cause)));
+    const results = await Promise.allSettled([...carried.transports].map(async (one) => one.close(cause)));
     return results.flatMap((result) => (result.status === "rejected" ? [result.reason as unknown] : []));
   }
+}
+
+interface Carried {
+  readonly principal: string | undefined;
+  readonly transports: Set<LiveTransport>;
 }

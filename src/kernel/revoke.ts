@@ -1,13 +1,19 @@
 import { randomUUID } from "node:crypto";
-import type { Barrier } from "./barrier.ts";
+import type { Barrier, BarrierDraft } from "./barrier.ts";
+import { holdsBack } from "./barrier.ts";
 import { HoldfastError } from "./errors.ts";
-import type { JournalDraft, JournalEntry } from "./journal.ts";
+import type { GovernanceEvent, JournalDraft } from "./journal.ts";
+import { judgeStanding } from "./judge.ts";
 import type { Kernel } from "./kernel.ts";
 import { matching } from "./listing.ts";
-import type { SessionRecord } from "./record.ts";
+import type { Revocation, RevocationAbout } from "./receipts.ts";
+import { ReceiptBook } from "./receipts.ts";
+import type { Json, SessionRecord } from "./record.ts";
+import type { EndOptions } from "./requests.ts";
 import type { Handle } from "./secret.ts";
 import type { Selector } from "./selector.ts";
 import { assertSelective, handlesOf, principalOnly } from "./selector.ts";
+import type { Found } from "./store.ts";
 
 export interface RevokeOptions {
   /** Why, in a person's words; it is journalled. */
@@ -27,124 +33,126 @@ export interface Preview {
   readonly sample: readonly SessionRecord[];
 }
 
-/** What became of one session. `closed`: its peer can use it no more; the others are on the way there, or say why not. */
-export interface Receipt {
-  readonly handle: Handle;
-  readonly mechanism: string;
-  readonly principal?: string;
-  /** The node that carried its connection; absent when none was attached: then ending it is all there is to do. */
-  readonly node?: string;
-  readonly requestedAt: number;
-  readonly endedAt?: number;
-  readonly signalledAt?: number;
-  readonly closedAt?: number;
-  readonly state: "requested" | "ended" | "signalled" | "closed" | "failed";
-  readonly why?: string;
-}
-
-export interface Revocation {
-  readonly id: string;
-  readonly selector: Selector;
-  readonly at: number;
-  /** As they stand now. */
-  readonly receipts: readonly Receipt[];
-  /** Hears each receipt as it changes. Returns how to stop. */
-  onReceipt(listener: (receipt: Receipt) => void): () => void;
-  /** Resolves when every receipt is `closed` or `failed`. */
-  readonly settled: Promise<readonly Receipt[]>;
-}
-
 /** Carries out revocations and locks for the kernel, and collects their receipts from the journal. */
 export class Revoker {
   readonly #kernel: Kernel;
+  readonly #watchers = new Set<(revocation: Revocation) => void>();
 
   constructor(kernel: Kernel) {
     this.#kernel = kernel;
   }
 
+  watch(watcher: (revocation: Revocation) => void): () => void {
+    this.#watchers.add(watcher);
+    return () => this.#watchers.delete(watcher);
+  }
+
   async preview(selector: Selector): Promise<Preview> {
     assertSelective(selector);
+    const { store, clock } = this.#kernel;
+    const barriers = await this.#kernel.barriers();
     const byMechanism: Record<string, number> = {};
     const sample: SessionRecord[] = [];
-    let count = 0;
-    for await (const { record } of matching(this.#kernel.store, selector)) {
-      count++;
+    const seen = new Set<Handle>();
+    const count = (found: Found): boolean => {
+      const { record } = found;
+      if (seen.has(record.handle) || judgeStanding(found, clock.now(), barriers) !== undefined) return false;
+      seen.add(record.handle);
       byMechanism[record.mechanism] = (byMechanism[record.mechanism] ?? 0) + 1;
-      if (sample.length < 20) sample.push(record);
+      if (sample.length < SAMPLE) sample.push(record);
+      return true;
+    };
+    let parents: Handle[] = [];
+    for await (const found of matching(store, selector)) if (count(found)) parents.push(found.record.handle);
+    // Whatever was opened under one of them ends with it. A principal's children are that principal's own.
+    const closed = selector.all === true || principalOnly(selector) !== undefined;
+    while (!closed && parents.length > 0) {
+      const next: Handle[] = [];
+      for (let from = 0; from < parents.length; from += AT_ONCE) {
+        const page = parents.slice(from, from + AT_ONCE).map(async (parent) => {
+          for await (const found of matching(store, { parent }))
+            if (count(found)) next.push(found.record.handle);
+        });
+        await Promise.all(page);
+      }
+      parents = next;
     }
-    return { count, byMechanism, sample };
+    return { count: seen.size, byMechanism, sample };
   }
 
   async revoke(selector: Selector, options: RevokeOptions): Promise<Revocation> {
     assertSelective(selector);
     await this.#kernel.start();
-    const book = new ReceiptBook(this.#kernel, randomUUID(), selector);
+    const book = this.#open({ kind: "revocation", selector, ...options });
     const { store, clock } = this.#kernel;
     const principal = principalOnly(selector);
-    const detail = { revocation: book.id, reason: options.reason };
     if (principal !== undefined) {
       const keep = handlesOf(selector.except);
-      await store.raiseEpoch(principal, keep, this.#note("epoch", options.by, detail, principal));
+      await store.raiseEpoch(principal, keep, { ...this.#announce("epoch", book), principal });
     } else if (selector.handle === undefined) {
       const until = clock.now() + RACE_MS;
-      const barrier = {
-        id: book.id,
-        kind: "revocation",
-        selector,
-        reason: options.reason,
-        at: clock.now(),
-        until,
-      } as const;
-      await store.raiseBarrier({ ...barrier, ...by(options.by) }, this.#note("barrier", options.by, detail));
+      await store.raiseBarrier({ ...barrierOf(book), until }, this.#announce("barrier", book));
+    } else {
+      await store.append([this.#announce("note", book)]);
     }
-    await this.#endAll(selector, book, options.by);
+    await this.#endAll(book);
     return book;
   }
 
   async lock(request: LockRequest): Promise<{ barrier: Barrier; revocation: Revocation }> {
-    assertSelective(request.selector);
+    const { until, ...what } = request;
+    assertSelective(what.selector);
     const { store, clock } = this.#kernel;
-    if (request.until !== undefined && request.until <= clock.now()) {
+    if (until !== undefined && until <= clock.now()) {
       throw new HoldfastError("invalid-argument", "A lock must end in the future.", {
-        detail: { until: request.until },
+        detail: { until },
       });
     }
     await this.#kernel.start();
-    const book = new ReceiptBook(this.#kernel, randomUUID(), request.selector);
+    const book = this.#open({ kind: "lock", ...what });
     const barrier = await store.raiseBarrier(
-      {
-        id: book.id,
-        kind: "lock",
-        selector: request.selector,
-        reason: request.reason,
-        at: clock.now(),
-        ...by(request.by),
-        ...(request.until !== undefined && { until: request.until }),
-      },
-      this.#note("barrier", request.by, { lock: book.id, reason: request.reason }),
+      { ...barrierOf(book), ...(until !== undefined && { until }) },
+      this.#announce("barrier", book),
     );
     await this.#kernel.reloadBarriers();
-    await this.#endAll(request.selector, book, request.by);
+    await this.#endAll(book);
     return { barrier, revocation: book };
   }
 
   async unlock(id: string, who: string | undefined): Promise<boolean> {
-    const lifted = await this.#kernel.store.liftBarrier(id, this.#note("barrier-lifted", who, { lock: id }));
+    const entry = this.#entry("barrier-lifted", who, { lock: id });
+    const lifted = await this.#kernel.store.liftBarrier(id, entry);
     if (lifted) await this.#kernel.reloadBarriers();
     return lifted;
   }
 
-  async #endAll(selector: Selector, book: ReceiptBook, who: string | undefined): Promise<void> {
+  /**
+   * Ends what was revoked or locked and is there still, because the node that set out to end it died over it. Nobody
+   * can use such a session; this closes its account.
+   */
+  async reapply(): Promise<void> {
+    const barriers = await this.#kernel.store.barriers(this.#kernel.clock.now());
+    for await (const found of matching(this.#kernel.store, { all: true })) {
+      const now = this.#kernel.clock.now();
+      const refusal = judgeStanding(found, now, barriers);
+      if (refusal !== "revoked" && refusal !== "locked") continue;
+      await this.#kernel.end(found.record, causeOf(found.record, barriers, now));
+    }
+  }
+
+  #open(about: Omit<RevocationAbout, "id">): ReceiptBook {
+    const book = new ReceiptBook(this.#kernel, { id: randomUUID(), ...about });
+    for (const watcher of this.#watchers) watcher(book);
+    return book;
+  }
+
+  async #endAll(book: ReceiptBook): Promise<void> {
     const running = new Set<Promise<void>>();
     const failures: unknown[] = [];
-    for await (const { record } of matching(this.#kernel.store, selector)) {
+    for await (const { record } of matching(this.#kernel.store, book.selector)) {
       book.expect(record);
-      const one: Promise<void> = this.#kernel
-        .end(record, { reason: "revoked", revocation: book.id, ...by(who) })
-        .then(
-          () => {},
-          (error: unknown) => void failures.push(error),
-        )
+      const one: Promise<void> = this.#endOne(record, book)
+        .catch((error: unknown) => void failures.push(error))
         .finally(() => running.delete(one));
       running.add(one);
       if (running.size >= AT_ONCE) await Promise.race(running);
@@ -152,157 +160,43 @@ export class Revoker {
     await Promise.all(running);
     book.allEnded();
     if (failures.length > 0) throw failures[0];
+    const detail = { [book.kind]: book.id, sessions: book.receipts.length };
+    await this.#kernel.store.append([this.#entry("note", book.by, detail)]);
   }
 
-  #note(
-    event: "epoch" | "barrier" | "barrier-lifted",
+  async #endOne(record: SessionRecord, book: ReceiptBook): Promise<void> {
+    const options = { reason: "revoked", revocation: book.id, ...by(book.by) } as const;
+    const ended = await this.#kernel.end(record, options, { ended: (one) => book.ended(one) });
+    if (ended === undefined) {
+      const now = await this.#kernel.store.get(record.handle, { fresh: true });
+      book.endedOtherwise(record.handle, now?.record.ended);
+    }
+  }
+
+  #announce(event: "epoch" | "barrier" | "note", book: ReceiptBook): JournalDraft {
+    const { id, kind, reason, selector } = book;
+    return this.#entry(event, book.by, { [kind]: id, reason, selector: { ...selector } });
+  }
+
+  #entry(
+    event: GovernanceEvent,
     who: string | undefined,
-    detail: Record<string, string>,
-    principal?: string,
+    detail: { readonly [key: string]: Json },
   ): JournalDraft {
-    return {
-      at: this.#kernel.clock.now(),
-      phase: "governance",
-      event,
-      node: this.#kernel.node,
-      ...by(who),
-      ...(principal !== undefined && { principal }),
-      detail,
-    };
+    const { clock, node } = this.#kernel;
+    return { at: clock.now(), phase: "governance", event, node, ...by(who), detail };
   }
 }
 
-/** The receipts of one revocation, filled in from the journal as nodes report. */
-class ReceiptBook implements Revocation {
-  readonly id: string;
-  readonly selector: Selector;
-  readonly at: number;
-  readonly settled: Promise<readonly Receipt[]>;
-  readonly #kernel: Kernel;
-  readonly #receipts = new Map<Handle, Receipt>();
-  readonly #listeners = new Set<(receipt: Receipt) => void>();
-  readonly #stop: () => void;
-  #resolve: (receipts: readonly Receipt[]) => void = () => {};
-  #cancelTimeout: () => void = () => {};
-  #complete = false;
+/** Which barrier refuses `record`, as what to write when it is ended for that; its principal's epoch if none does. */
+export function causeOf(record: SessionRecord, barriers: readonly Barrier[], now: number): EndOptions {
+  const barrier = barriers.find((one) => holdsBack(one, record, now));
+  if (barrier === undefined) return { reason: "revoked", by: "holdfast" };
+  return { reason: "revoked", revocation: barrier.id, by: barrier.by ?? "holdfast" };
+}
 
-  constructor(kernel: Kernel, id: string, selector: Selector) {
-    this.#kernel = kernel;
-    this.id = id;
-    this.selector = selector;
-    this.at = kernel.clock.now();
-    this.settled = new Promise((resolve) => (this.#resolve = resolve));
-    this.#stop = kernel.onEntry((entry) => this.#heard(entry));
-  }
-
-  get receipts(): readonly Receipt[] {
-    return [...this.#receipts.values()];
-  }
-
-  onReceipt(listener: (receipt: Receipt) => void): () => void {
-    this.#listeners.add(listener);
-    return () => this.#listeners.delete(listener);
-  }
-
-  expect(record: SessionRecord): void {
-    if (this.#receipts.has(record.handle)) return;
-    const { handle, mechanism, principal, owner } = record;
-    // A suspended session has an owner, but no connection that could be closed.
-    const node = record.state === "suspended" ? undefined : owner?.node;
-    const requestedAt = this.#kernel.clock.now();
-    this.#set({
-      handle,
-      mechanism,
-      requestedAt,
-      state: "requested",
-      ...(principal !== undefined && { principal }),
-      ...(node !== undefined && { node }),
-    });
-  }
-
-  /** Every session is refused from here on; what is open now are connections, for which each node has `receiptMs`. */
-  allEnded(): void {
-    this.#complete = true;
-    const now = this.#kernel.clock.now();
-    for (const receipt of this.#receipts.values()) {
-      if (receipt.node === undefined)
-        this.#set({ ...receipt, state: "closed", endedAt: receipt.endedAt ?? now, closedAt: now });
-      else if (receipt.state === "requested") this.#set({ ...receipt, state: "ended", endedAt: now });
-    }
-    this.#cancelTimeout = this.#kernel.clock.after(this.#kernel.policy.receiptMs, () => {
-      this.#kernel.inBackground(this.#giveUp());
-    });
-    this.#settleIfDone();
-  }
-
-  #heard(entry: JournalEntry): void {
-    if (entry.handle === undefined || entry.detail?.["revocation"] !== this.id) return;
-    const receipt = this.#receipts.get(entry.handle) ?? this.#child(entry);
-    if (receipt === undefined || receipt.state === "closed" || receipt.state === "failed") return;
-    if (entry.event === "end" && receipt.state === "requested")
-      this.#set({ ...receipt, state: "ended", endedAt: entry.at });
-    if (entry.event === "transport-signalled")
-      this.#set({ ...receipt, state: "signalled", signalledAt: entry.at });
-    if (entry.event === "transport-closed") {
-      const why = entry.detail["failed"];
-      if (typeof why === "string") this.#set({ ...receipt, state: "failed", why });
-      else this.#set({ ...receipt, state: "closed", closedAt: entry.at });
-    }
-    this.#settleIfDone();
-  }
-
-  /** A child that ended with its parent is part of the revocation without having been selected. */
-  #child(entry: JournalEntry): Receipt | undefined {
-    if (entry.event !== "end" || entry.handle === undefined) return undefined;
-    const { handle, mechanism = "", principal } = entry;
-    const carriedBy = entry.detail?.["carriedBy"];
-    const receipt: Receipt = {
-      handle,
-      mechanism,
-      requestedAt: this.at,
-      endedAt: entry.at,
-      ...(principal !== undefined && { principal }),
-      ...(typeof carriedBy === "string"
-        ? { node: carriedBy, state: "ended" }
-        : { closedAt: entry.at, state: "closed" }),
-    };
-    this.#set(receipt);
-    return receipt;
-  }
-
-  /** A node that is dead has no connections left; one that lives and did not answer is a failure to be seen. */
-  async #giveUp(): Promise<void> {
-    const nodes = new Map((await this.#kernel.store.nodes()).map((lease) => [lease.id, lease]));
-    const now = this.#kernel.clock.now();
-    for (const receipt of this.#receipts.values()) {
-      if (receipt.state === "closed" || receipt.state === "failed") continue;
-      const lease = nodes.get(receipt.node ?? "");
-      const dead = lease === undefined || lease.gone === true || lease.until <= now;
-      if (dead)
-        this.#set({ ...receipt, state: "closed", closedAt: now, why: `node ${receipt.node} is gone` });
-      else
-        this.#set({
-          ...receipt,
-          state: "failed",
-          why: `node ${receipt.node} did not report the connection closed`,
-        });
-    }
-    this.#settleIfDone();
-  }
-
-  #set(receipt: Receipt): void {
-    this.#receipts.set(receipt.handle, receipt);
-    for (const listener of this.#listeners) listener(receipt);
-  }
-
-  #settleIfDone(): void {
-    if (!this.#complete) return;
-    for (const receipt of this.#receipts.values())
-      if (receipt.state !== "closed" && receipt.state !== "failed") return;
-    this.#stop();
-    this.#cancelTimeout();
-    this.#resolve(this.receipts);
-  }
+function barrierOf({ id, kind, selector, reason, at, by: who }: ReceiptBook): BarrierDraft {
+  return { id, kind, selector, reason, at, ...by(who) };
 }
 
 function by(who: string | undefined): { by?: string } {
@@ -312,3 +206,4 @@ function by(who: string | undefined): { by?: string } {
 /** How long a revocation's barrier stands: far longer than any create can be under way. */
 const RACE_MS = 10 * 60_000;
 const AT_ONCE = 64;
+const SAMPLE = 20;

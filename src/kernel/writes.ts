@@ -96,7 +96,7 @@ export class Writes {
     start: SessionRecord,
     options: EndOptions,
     still: (record: SessionRecord) => boolean = () => true,
-  ): Promise<SessionRecord | undefined> {
+  ): Promise<Ended | undefined> {
     let record = start;
     for (let attempt = 0; attempt < this.#core.policy.replays; attempt++) {
       if (record.state === "ended" || !still(record)) return undefined;
@@ -109,10 +109,12 @@ export class Writes {
         purgeAt: now + this.#core.policy.retainEndedMs,
       };
       const next = patched(record, { state: move(record.state, "end"), ended, suspendUntil: undefined });
+      // A suspended session has an owner, but no connection that could be closed.
+      const carriedBy = record.state === "suspended" ? undefined : record.owner?.node;
       const detail = {
         reason: options.reason,
         ...(options.revocation !== undefined && { revocation: options.revocation }),
-        ...(record.owner !== undefined && record.state !== "suspended" && { carriedBy: record.owner.node }),
+        ...(carriedBy !== undefined && { carriedBy }),
         ...options.detail,
       };
       const draft = this.#core.entry(next, "end", {
@@ -121,7 +123,7 @@ export class Writes {
         ...(options.by !== undefined && { by: options.by }),
       });
       const outcome = await this.#core.store.update(record, next, [draft]);
-      if (outcome === "updated") return next;
+      if (outcome === "updated") return { record: next, ...(carriedBy !== undefined && { carriedBy }) };
       const found =
         outcome === "conflict" ? await this.#core.store.get(record.handle, { fresh: true }) : undefined;
       if (found === undefined) return undefined;
@@ -149,6 +151,13 @@ export class Writes {
       after = page.next;
     } while (after !== undefined);
   }
+}
+
+/** A session that was ended just now. */
+export interface Ended {
+  readonly record: SessionRecord;
+  /** The node that had a connection of it to close. */
+  readonly carriedBy?: string;
 }
 
 /** Members to change; `undefined` takes one away. */

@@ -1,6 +1,6 @@
 import type { ChildProcess } from "node:child_process";
 import { execFileSync, spawn } from "node:child_process";
-import { chownSync, existsSync, readdirSync, readFileSync } from "node:fs";
+import { chownSync, existsSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { mkdtemp, rm } from "node:fs/promises";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
@@ -209,6 +209,7 @@ class Server implements PostgresPeer {
         if (!isGone(error)) throw error;
       }
     }
+    rmSync(this.#folder, { recursive: true, force: true });
   }
 }
 

@@ -5,3 +5,4 @@ export type { Login, StepUp, WebSession } from "./session.ts";
 export type { Sessions, SessionSummary } from "./sessions.ts";
 export { createSessions } from "./sessions.ts";
 export type { FetchOpened } from "./adapters/fetch.ts";
+export { spanMs } from "./machine.ts";

@@ -9,6 +9,7 @@ import {
 } from "../../kernel/index.ts";
 import { column } from "./column.ts";
 import { BARRIER_LOCK } from "./governance-functions.ts";
+import { SEPARATOR } from "./write-functions.ts";
 
 // Batches of writes as the arrays their functions take. Items go by handle and keys by key (write-functions.ts).
 
@@ -42,7 +43,7 @@ export function createValues(items: readonly CreateItem[]): unknown[] {
     items.map(({ record }) => column(record.handle)),
     items.map(({ record }) => principalOf(record)),
     items.map(({ record }) => dueAt(record) ?? null),
-    items.map(({ record }) => encodeRecord(record)),
+    items.map(({ record }) => encodeRecord(record)).join(SEPARATOR),
     items.map(({ standing }) => standing.epoch),
     items.map(({ standing }) => standing.barrierSeq),
     [...shards].sort((a, b) => a - b),
@@ -70,7 +71,7 @@ export function updateValues(items: readonly UpdateItem[]): unknown[] {
     items.map(({ next }) => column(next.handle)),
     items.map(({ prev }) => prev.version),
     items.map(({ next }) => dueAt(next) ?? null),
-    items.map(({ next }) => encodeRecord(next)),
+    items.map(({ next }) => encodeRecord(next)).join(SEPARATOR),
     ...pair(keys.sort(byText)),
     ...pair(lostKeys.sort(byText)),
     ...pair(terms),
@@ -98,7 +99,7 @@ export function purgeValues(records: readonly SessionRecord[]): unknown[] {
 /** The values of `append_entries` up to its time. */
 export function appendValues(batches: readonly (readonly JournalDraft[])[]): unknown[] {
   const drafts = batches.flat();
-  return [drafts.map(handleOf), drafts.map(encodeEntry)];
+  return [drafts.map(handleOf), drafts.map(encodeEntry).join(SEPARATOR)];
 }
 
 export function principalOf(record: SessionRecord): string | null {
@@ -135,11 +136,11 @@ function pair(parts: readonly Part[]): [number[], string[]] {
   return [parts.map((part) => part.item), parts.map((part) => part.text)];
 }
 
-function triple(parts: readonly Part[]): [number[], (string | null)[], string[]] {
+function triple(parts: readonly Part[]): [number[], (string | null)[], string] {
   return [
     parts.map((part) => part.item),
     parts.map((part) => part.handle ?? null),
-    parts.map((part) => part.text),
+    parts.map((part) => part.text).join(SEPARATOR),
   ];
 }
 

@@ -57,7 +57,7 @@ export class Database {
     } catch (error) {
       const unavailable = this.#unavailable(error);
       // After an error of the statement alone the connection is as good as before.
-      if (sqlState(error) === undefined) failure ??= unavailable;
+      if (!isOfStatement(error)) failure ??= unavailable;
       throw unavailable;
     } finally {
       client.removeListener("error", broken);
@@ -105,7 +105,17 @@ export function sqlState(error: unknown): string | undefined {
   return /^[0-9A-Z]{5}$/.test(error.code) && "severity" in error ? error.code : undefined;
 }
 
-function inTime<T>(promise: Promise<T>, ms: number, promisedMs: number): Promise<T> {
+function isOfStatement(error: unknown): boolean {
+  return (
+    sqlState(error) !== undefined &&
+    error instanceof Error &&
+    "severity" in error &&
+    error.severity === "ERROR"
+  );
+}
+
+/** @throws HoldfastError `store-unavailable` after `ms`; the message says `promisedMs`. */
+export function inTime<T>(promise: Promise<T>, ms: number, promisedMs: number): Promise<T> {
   return new Promise((resolve, reject) => {
     const timer = setTimeout(() => {
       reject(

@@ -3,6 +3,7 @@ import { HoldfastError } from "../../kernel/index.ts";
 import type { PostgresClient, PostgresRow } from "./client.ts";
 import { numberIn } from "./client.ts";
 import type { Database } from "./database.ts";
+import { inTime } from "./database.ts";
 import { governanceFunctions, MIGRATION_LOCK } from "./governance-functions.ts";
 import type { Settings } from "./options.ts";
 import { readFunctions } from "./read-functions.ts";
@@ -48,7 +49,8 @@ export async function migrate(database: Database, settings: Settings): Promise<v
   };
   client.on("error", broken);
   try {
-    await inTransaction(client, settings, wanted);
+    // A server that hangs in the middle of it must not hold everybody up for ever.
+    await inTime(inTransaction(client, settings, wanted), settings.slowTimeoutMs, settings.slowTimeoutMs);
   } catch (error) {
     failure = error instanceof Error ? error : new Error(String(error));
     throw new HoldfastError("store-unavailable", `The schema could not be set up: ${failure.message}`, {

@@ -25,7 +25,7 @@ export interface PostgresOptions {
   readonly timeoutMs?: number;
   /** The same for what reads many rows, `list`, `due`, `timeline` and `stats`, and for setting up the schema; 10,000. */
   readonly slowTimeoutMs?: number;
-  /** Connections at most, when the pool is ours; 10 unless given. A followed feed takes one of them. */
+  /** Connections at most, when the pool is ours: 2 or more, 10 unless given. Whoever follows the feed holds one. */
   readonly connections?: number;
   /** Operations in one statement at most; 500 unless given. */
   readonly maxBatch?: number;
@@ -69,7 +69,7 @@ export function settingsFrom(options: PostgresOptions): Settings {
     clock: options.clock ?? systemClock,
     timeoutMs: atLeastOne("timeoutMs", options.timeoutMs ?? 250),
     slowTimeoutMs: atLeastOne("slowTimeoutMs", options.slowTimeoutMs ?? 10_000),
-    connections: atLeastOne("connections", options.connections ?? 10),
+    connections: atLeast(2, "connections", options.connections ?? 10),
     maxBatch: atLeastOne("maxBatch", options.maxBatch ?? 500),
     flushVisible: options.visible === "flushed",
     pollMs: atLeastOne("pollMs", options.pollMs ?? 200),
@@ -84,8 +84,12 @@ export function isPool(target: PostgresConnection | PostgresPool): target is Pos
 }
 
 function atLeastOne(name: string, value: number): number {
-  if (!Number.isSafeInteger(value) || value < 1) {
-    throw new HoldfastError("invalid-argument", `${name} is a whole number, at least 1.`, {
+  return atLeast(1, name, value);
+}
+
+function atLeast(least: number, name: string, value: number): number {
+  if (!Number.isSafeInteger(value) || value < least) {
+    throw new HoldfastError("invalid-argument", `${name} is a whole number, at least ${least}.`, {
       detail: { [name]: value },
     });
   }

@@ -23,7 +23,7 @@ create table ${S}.session (
   principal text collate "C",
   due       float8,                          -- ms since 1970; null: never
   record    text not null                    -- as encodeRecord writes it
-) with (fillfactor = 80);
+) with (fillfactor = 80, autovacuum_vacuum_scale_factor = 0.05);
 create index session_due on ${S}.session (due, handle) where due is not null;
 
 create table ${S}.credential (
@@ -58,7 +58,7 @@ create table ${S}.journal (
   at      float8 not null,
   entry   text   not null,
   primary key (xid, seq)
-);
+) with (autovacuum_vacuum_scale_factor = 0.05);
 
 -- A session's own entries, kept as long as it is.
 create table ${S}.timeline (
@@ -74,7 +74,7 @@ create table ${S}.ticket (
   key        text collate "C" primary key,
   value      bytea  not null,
   expires_at float8 not null
-);
+) with (autovacuum_vacuum_scale_factor = 0.05);
 create index ticket_expiry on ${S}.ticket (expires_at);
 
 create table ${S}.node (

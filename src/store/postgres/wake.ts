@@ -1,6 +1,7 @@
 import type { PostgresClient } from "./client.ts";
 import { prepared } from "./client.ts";
 import type { Database } from "./database.ts";
+import { inTime } from "./database.ts";
 import type { Settings } from "./options.ts";
 
 /**
@@ -110,7 +111,8 @@ export class Wake {
     try {
       client = await this.#database.connect(this.#settings.timeoutMs);
       this.#attach(client);
-      await client.query({ text: `listen "${this.#channel}"` });
+      const { timeoutMs } = this.#settings;
+      await inTime(client.query({ text: `listen "${this.#channel}"` }), timeoutMs, timeoutMs);
       // What was notified before this was heard by nobody.
       this.#hint();
     } catch (error) {

@@ -10,16 +10,22 @@ import type { Arg } from "./link.ts";
 
 /**
  * Entries as the scripts take them: adds the timelines to `keys` and answers the pairs of a timeline's place and the
- * entry. @throws HoldfastError `invalid-argument` for an entry of a session that lives in another shard.
+ * entry. `written` is there for sure, others only perhaps. @throws HoldfastError `invalid-argument` for an entry of a session that lives in another shard.
  */
-export function journalArgs(drafts: readonly JournalDraft[], shard: Shard, keys: string[]): Arg[] {
+export function journalArgs(
+  drafts: readonly JournalDraft[],
+  shard: Shard,
+  keys: string[],
+  written?: Handle,
+): Arg[] {
   const args: Arg[] = [];
   for (const draft of drafts) {
     let place = 0;
-    if (draft.handle !== undefined && isInShard(draft.handle, shard)) {
+    if (draft.handle !== undefined && (draft.handle === written || isInShard(draft.handle, shard))) {
       const timeline = shard.timeline(draft.handle);
       place = keys.indexOf(timeline) + 1;
       if (place === 0) place = keys.push(timeline);
+      if (draft.handle !== written) place = -place;
     }
     args.push(place, encodeEntry(draft));
   }

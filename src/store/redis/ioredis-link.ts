@@ -94,7 +94,9 @@ function carefulCluster(options: ClusterOptions, silenceMs: number): CarefulClus
   return {
     ...options,
     lazyConnect: false,
-    enableOfflineQueue: false,
+    // A node is connected to with the first command for it, and those that come meanwhile must wait for that. One that
+    // waits too long is refused by the server; a connection that cannot be made gives all of them back.
+    enableOfflineQueue: true,
     enableAutoPipelining: false,
     scaleReads: "master",
     keyPrefix: "",

@@ -9,8 +9,8 @@ export interface RedisLink {
   /** Called each time commands can be sent again. */
   onReady(run: () => void): void;
   /**
-   * Sends one command to the node that serves `key`, now or never: nothing is kept for later when there is no
-   * connection. Rejects with the server's error, or with the library's when the connection is lost under way.
+   * Sends one command to the node that serves `key`. Nothing is kept for longer than it takes to connect. Rejects with
+   * the server's error, or with the library's when the connection is lost under way or cannot be made.
    */
   send(key: string, command: Command): Promise<unknown>;
   /** Sends commands over one connection, back to back. An answer that is an error is in its place. */

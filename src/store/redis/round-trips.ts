@@ -29,6 +29,8 @@ export class RoundTrips {
   readonly #lanes: readonly Lane[];
   readonly #waiting = new Set<() => void>();
   readonly counts: Counts = { calls: 0, timeouts: 0, refused: 0, late: 0, scriptsSent: 0 };
+  readonly #pending = new Set<Pending>();
+  #timer: NodeJS.Timeout | undefined;
   #closed = false;
 
   constructor(link: RedisLink, timeoutMs: number) {
@@ -89,10 +91,11 @@ export class RoundTrips {
     try {
       for (;;) {
         const until = lane.serverTime(giveUpAt);
-        const reply = listOf(await this.#run(script, shard, keys, [until, ...args], giveUpAt, sender));
-        const outcome = textOf(reply[0]);
-        lane.learn(numberOf(reply[1]), outcome === "late");
-        if (outcome !== "late") return { outcome, rest: reply.slice(2) };
+        const reply = await this.#run(script, shard, keys, [until, ...args], giveUpAt, sender);
+        const [head, ...rest] = typeof reply === "string" ? [reply] : listOf(reply);
+        const [outcome = "", time] = textOf(head).split(" ");
+        lane.learn(numberOf(time), outcome === "late");
+        if (outcome !== "late") return { outcome, rest };
         this.counts.late++;
         if (performance.now() >= giveUpAt)
           throw unavailable("Redis took a write too late and left it", "late");
@@ -104,6 +107,9 @@ export class RoundTrips {
 
   close(): void {
     this.#closed = true;
+    clearTimeout(this.#timer);
+    for (const pending of this.#pending) pending.reject(storeClosed("redis"));
+    this.#pending.clear();
     for (const go of this.#waiting) go();
     this.link.close();
   }
@@ -157,25 +163,47 @@ export class RoundTrips {
 
   #answer(lane: Lane, asked: Promise<unknown>, giveUpAt: number): Promise<unknown> {
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(
-        // A process that was busy itself finds the answer in the socket first.
-        () => setImmediate(() => this.#silent(lane, reject)),
-        Math.max(0, giveUpAt - performance.now()),
-      );
+      const pending: Pending = { lane, giveUpAt, reject };
+      this.#pending.add(pending);
+      if (this.#timer === undefined) this.#watchUntil(giveUpAt);
       asked.then(
         (answer) => {
-          clearTimeout(timer);
+          this.#pending.delete(pending);
           lane.down = false;
           resolve(answer);
         },
         (error: unknown) => {
-          clearTimeout(timer);
+          this.#pending.delete(pending);
           // A server that says no is there: what is asked next (a script it does not know) must get through.
           if (errorWord(error) !== undefined) lane.down = false;
           reject(error);
         },
       );
     });
+  }
+
+  /** One timer for all that is under way: it costs less than one for each, and rarely finds anything. */
+  #watchUntil(at: number): void {
+    // A process that was busy itself finds the answers in the socket before it looks.
+    this.#timer = setTimeout(
+      () => setImmediate(() => this.#giveUp()),
+      Math.max(0, at - performance.now()) + 1,
+    );
+  }
+
+  #giveUp(): void {
+    this.#timer = undefined;
+    const now = performance.now();
+    let next = Infinity;
+    for (const pending of this.#pending) {
+      if (pending.giveUpAt > now) {
+        next = Math.min(next, pending.giveUpAt);
+        continue;
+      }
+      this.#pending.delete(pending);
+      this.#silent(pending.lane, pending.reject);
+    }
+    if (next < Infinity) this.#watchUntil(next);
   }
 
   #silent(lane: Lane, reject: (error: Error) => void): void {
@@ -213,6 +241,12 @@ export class RoundTrips {
     if (lane === undefined) throw new RangeError(`no lane for shard ${shard.index}`);
     return lane;
   }
+}
+
+interface Pending {
+  readonly lane: Lane;
+  readonly giveUpAt: number;
+  readonly reject: (error: Error) => void;
 }
 
 export interface Counts {

@@ -17,34 +17,37 @@ export function script(name: string, ...parts: readonly string[]): Script {
 
 /**
  * A write says until when it counts, in the server's own time (ARGV[1]): a server that was stopped, or a command that
- * was stuck in a socket, must not carry out what its caller was told had failed. Every write answers {outcome, time, …}.
+ * was stuck in a socket, must not carry out what its caller was told had failed. Every write answers its outcome and
+ * the server's time as one text, in a list when there is more to say.
  */
 export const IN_TIME: string = `
 local clock = redis.call('TIME')
 local time = clock[1] * 1000 + math.floor(clock[2] / 1000)
-if time > tonumber(ARGV[1]) then return {'late', time} end
+if time > tonumber(ARGV[1]) then return 'late ' .. time end
 `;
 
 /**
  * Writes entries to the journal and to timelines. They come as pairs from ARGV[first]: the place in KEYS of the
- * timeline (0: none), then the entry. ARGV[2] is about how many entries the journal keeps. Numbers run without holes,
- * so that a reader sees when something between two entries is gone.
+ * timeline (0: none; below zero: only if that session is there), then the entry. ARGV[2] is about how many entries the
+ * journal keeps. Numbers run without holes, so that a reader sees when something between two entries is gone.
  */
 const JOURNAL = `
 local function journal(meta, stream, records, first)
-  local count = (#ARGV - first + 1) / 2
-  if count < 1 then return end
-  local n = redis.call('HINCRBY', meta, 'n', count) - count
-  for i = first, #ARGV, 2 do
+  local last = #ARGV
+  if first > last then return end
+  local call = redis.call
+  local n = call('HINCRBY', meta, 'n', (last - first + 1) / 2) - (last - first + 1) / 2
+  for i = first, last, 2 do
     n = n + 1
-    local id = string.format('%.0f', n)
-    redis.call('XADD', stream, 'MAXLEN', '~', ARGV[2], id .. '-0', 'e', ARGV[i + 1])
-    local list = KEYS[tonumber(ARGV[i])]
-    if list and redis.call('HEXISTS', records, string.sub(list, -20)) == 1 then
-      if redis.call('RPUSH', list, id .. ' ' .. ARGV[i + 1]) > 1500 then redis.call('LTRIM', list, -1000, -1) end
+    local place, entry = tonumber(ARGV[i]), ARGV[i + 1]
+    call('XADD', stream, 'MAXLEN', '~', ARGV[2], n .. '-0', 'e', entry)
+    if place < 0 then
+      place = -place
+      if call('HEXISTS', records, string.sub(KEYS[place], -20)) == 0 then place = 0 end
     end
+    if place > 0 and call('RPUSH', KEYS[place], n .. ' ' .. entry) > 1500 then call('LTRIM', KEYS[place], -1000, -1) end
   end
-  redis.call('SPUBLISH', stream, '')
+  call('SPUBLISH', stream, '')
 end
 `;
 
@@ -91,21 +94,21 @@ export const CREATE: Script = script(
   IN_TIME,
   JOURNAL,
   `
-if tonumber(ARGV[7]) < tonumber(redis.call('HGET', KEYS[4], 'b') or 0) then return {'stale-standing', time} end
+if tonumber(ARGV[7]) < tonumber(redis.call('HGET', KEYS[4], 'b') or 0) then return 'stale-standing ' .. time end
 local epoch = 0
 if ARGV[8] ~= '-' then epoch = tonumber(redis.call('HGET', KEYS[6], string.sub(ARGV[8], 2)) or 0) end
-if tonumber(ARGV[6]) ~= epoch then return {'stale-standing', time} end
+if tonumber(ARGV[6]) ~= epoch then return 'stale-standing ' .. time end
 local handle, keys = ARGV[3], tonumber(ARGV[9])
-if redis.call('HEXISTS', KEYS[1], handle) == 1 then return {'exists', time} end
+if redis.call('HEXISTS', KEYS[1], handle) == 1 then return 'exists ' .. time end
 for i = 11, 10 + keys do
-  if redis.call('HEXISTS', KEYS[2], ARGV[i]) == 1 then return {'exists', time} end
+  if redis.call('HEXISTS', KEYS[2], ARGV[i]) == 1 then return 'exists ' .. time end
 end
 redis.call('HSET', KEYS[1], handle, ARGV[4])
 for i = 11, 10 + keys do redis.call('HSET', KEYS[2], ARGV[i], handle) end
 for i = 7, 6 + ARGV[10] do redis.call('ZADD', KEYS[i], 0, handle) end
 if ARGV[5] ~= '' then redis.call('ZADD', KEYS[3], ARGV[5], handle) end
 journal(KEYS[4], KEYS[5], KEYS[1], 11 + keys)
-return {'created', time}`,
+return 'created ' .. time`,
 );
 
 /**
@@ -120,11 +123,11 @@ export const UPDATE: Script = script(
   `
 local handle, lost, won, left = ARGV[3], tonumber(ARGV[7]), tonumber(ARGV[8]), tonumber(ARGV[9])
 local stored = redis.call('HGET', KEYS[1], handle)
-if not stored then return {'absent', time} end
-if string.match(stored, '^%d+') ~= ARGV[4] then return {'conflict', time} end
+if not stored then return 'absent ' .. time end
+if string.match(stored, '^%d+') ~= ARGV[4] then return 'conflict ' .. time end
 for i = 11 + lost, 10 + lost + won do
   local other = redis.call('HGET', KEYS[2], ARGV[i])
-  if other and other ~= handle then return {'conflict', time} end
+  if other and other ~= handle then return 'conflict ' .. time end
 end
 redis.call('HSET', KEYS[1], handle, ARGV[5])
 for i = 11, 10 + lost do redis.call('HDEL', KEYS[2], ARGV[i]) end
@@ -134,7 +137,28 @@ for i = 6 + left, 5 + left + ARGV[10] do redis.call('ZADD', KEYS[i], 0, handle) 
 if ARGV[6] == '' then redis.call('ZREM', KEYS[3], handle)
 elseif ARGV[6] ~= '=' then redis.call('ZADD', KEYS[3], ARGV[6], handle) end
 journal(KEYS[4], KEYS[5], KEYS[1], 11 + lost + won)
-return {'updated', time}`,
+return 'updated ' .. time`,
+);
+
+/**
+ * UPDATE for a record that keeps its keys and its lists, as most do.
+ * KEYS: records, due, meta, journal, timelines… ARGV: until, journal length, handle, version replaced, record, deadline
+ * ('' none, '=' as before), entries…
+ */
+export const REWRITE: Script = script(
+  "rewrite",
+  IN_TIME,
+  JOURNAL,
+  `
+local call = redis.call
+local stored = call('HGET', KEYS[1], ARGV[3])
+if not stored then return 'absent ' .. time end
+if string.match(stored, '^%d+') ~= ARGV[4] then return 'conflict ' .. time end
+call('HSET', KEYS[1], ARGV[3], ARGV[5])
+if ARGV[6] == '' then call('ZREM', KEYS[2], ARGV[3])
+elseif ARGV[6] ~= '=' then call('ZADD', KEYS[2], ARGV[6], ARGV[3]) end
+journal(KEYS[3], KEYS[4], KEYS[1], 7)
+return 'updated ' .. time`,
 );
 
 /** KEYS: records, keys, due, timeline, terms… ARGV: until, -, handle, version, keys… */
@@ -143,13 +167,13 @@ export const PURGE: Script = script(
   IN_TIME,
   `
 local stored = redis.call('HGET', KEYS[1], ARGV[3])
-if not stored or string.match(stored, '^%d+') ~= ARGV[4] then return {'absent', time} end
+if not stored or string.match(stored, '^%d+') ~= ARGV[4] then return 'absent ' .. time end
 redis.call('HDEL', KEYS[1], ARGV[3])
 for i = 5, #ARGV do redis.call('HDEL', KEYS[2], ARGV[i]) end
 redis.call('ZREM', KEYS[3], ARGV[3])
 redis.call('DEL', KEYS[4])
 for i = 5, #KEYS do redis.call('ZREM', KEYS[i], ARGV[3]) end
-return {'purged', time}`,
+return 'purged ' .. time`,
 );
 
 /** KEYS: records, meta, journal, timelines… ARGV: until, journal length, entries… */
@@ -159,7 +183,7 @@ export const APPEND: Script = script(
   JOURNAL,
   `
 journal(KEYS[2], KEYS[3], KEYS[1], 3)
-return {'written', time}`,
+return 'written ' .. time`,
 );
 
 /**
@@ -183,7 +207,7 @@ for i = 5, 4 + ARGV[4] do
   end
 end
 journal(KEYS[3], KEYS[4], KEYS[1], 5 + ARGV[4])
-return {'raised', time, epoch}`,
+return {'raised ' .. time, epoch}`,
 );
 
 /** In the authority's shard. KEYS: barriers, meta, journal, records. ARGV: until, journal length, id, barrier, floor, entry. */
@@ -197,7 +221,7 @@ local text = string.format('%.0f', seq)
 redis.call('HSET', KEYS[2], 'b', text)
 redis.call('HSET', KEYS[1], ARGV[3], text .. ':' .. ARGV[4])
 journal(KEYS[2], KEYS[3], KEYS[4], 6)
-return {'raised', time, seq}`,
+return {'raised ' .. time, seq}`,
 );
 
 /** In every other shard, before the call returns. KEYS: meta. ARGV: until, -, sequence. Answers what stood there. */
@@ -207,7 +231,7 @@ export const ADOPT_BARRIER: Script = script(
   `
 local known = tonumber(redis.call('HGET', KEYS[1], 'b') or 0)
 if known < tonumber(ARGV[3]) then redis.call('HSET', KEYS[1], 'b', ARGV[3]) end
-return {'adopted', time, known}`,
+return {'adopted ' .. time, known}`,
 );
 
 /** KEYS: barriers, meta, journal, records. ARGV: until, journal length, id, entry. */
@@ -216,9 +240,9 @@ export const LIFT_BARRIER: Script = script(
   IN_TIME,
   JOURNAL,
   `
-if redis.call('HDEL', KEYS[1], ARGV[3]) == 0 then return {'absent', time} end
+if redis.call('HDEL', KEYS[1], ARGV[3]) == 0 then return 'absent ' .. time end
 journal(KEYS[2], KEYS[3], KEYS[4], 4)
-return {'lifted', time}`,
+return 'lifted ' .. time`,
 );
 
 /** Forgets barriers that are over, unless raised again meanwhile. KEYS: barriers. ARGV: until, -, pairs of id and value. */
@@ -229,7 +253,7 @@ export const FORGET_BARRIERS: Script = script(
 for i = 3, #ARGV, 2 do
   if redis.call('HGET', KEYS[1], ARGV[i]) == ARGV[i + 1] then redis.call('HDEL', KEYS[1], ARGV[i]) end
 end
-return {'forgotten', time}`,
+return 'forgotten ' .. time`,
 );
 
 /** KEYS: ticket. ARGV: until, -, now by the caller's clock, value behind its expiry, ms after which Redis drops it. */
@@ -238,9 +262,9 @@ export const PUT_TICKET: Script = script(
   IN_TIME,
   `
 local kept = redis.call('GET', KEYS[1])
-if kept and tonumber(string.match(kept, '^%d+')) > tonumber(ARGV[3]) then return {'exists', time} end
+if kept and tonumber(string.match(kept, '^%d+')) > tonumber(ARGV[3]) then return 'exists ' .. time end
 redis.call('SET', KEYS[1], ARGV[4], 'PX', ARGV[5])
-return {'kept', time}`,
+return 'kept ' .. time`,
 );
 
 /** KEYS: ticket. ARGV: until. */
@@ -249,7 +273,7 @@ export const TAKE_TICKET: Script = script(
   IN_TIME,
   `
 local kept = redis.call('GETDEL', KEYS[1])
-return {kept and 'taken' or 'absent', time, kept}`,
+return {(kept and 'taken' or 'absent') .. ' ' .. time, kept}`,
 );
 
 /** KEYS: nodes. ARGV: until, -, id, epoch expected, lease behind its epoch. */
@@ -258,9 +282,9 @@ export const PUT_NODE: Script = script(
   IN_TIME,
   `
 local kept = redis.call('HGET', KEYS[1], ARGV[3])
-if (kept and string.match(kept, '^%d+') or '0') ~= ARGV[4] then return {'taken', time} end
+if (kept and string.match(kept, '^%d+') or '0') ~= ARGV[4] then return 'taken ' .. time end
 redis.call('HSET', KEYS[1], ARGV[3], ARGV[5])
-return {'written', time}`,
+return 'written ' .. time`,
 );
 
 /** KEYS: metas. Answers the number of the newest journal entry of each. */

@@ -123,9 +123,9 @@ export class RedisStore implements SessionStore {
       credentials.length,
       terms.length,
       ...credentials,
-      ...journalArgs(entries, shard, keys),
+      ...journalArgs(entries, shard, keys, record.handle),
     ];
-    const sender = await this.#sender(ack);
+    const sender = ack === "visible" ? undefined : await this.#sender();
     const { outcome } = await this.#trips.write(scripts.CREATE, shard, keys, args, sender);
     return outcome === "created" || outcome === "exists" ? outcome : "stale-standing";
   }
@@ -139,28 +139,12 @@ export class RedisStore implements SessionStore {
     this.#trips.assertOpen();
     assertSuccessor(prev, next);
     if (parseHandle(prev.handle) === undefined) return "absent";
-    const shard = this.#homeOf(next);
-    const credentials = difference(credentialKeys(prev), credentialKeys(next));
-    const terms = difference(indexTerms(prev), indexTerms(next));
-    const keys = [shard.records, shard.keys, shard.due, shard.meta, shard.journal];
-    for (const term of [...terms.gone, ...terms.fresh]) keys.push(shard.term(term));
-    const due = dueAt(next);
-    const args: Arg[] = [
-      this.#journalLength,
-      prev.handle,
-      prev.version,
-      encodeStored(next),
-      due === dueAt(prev) ? "=" : (due ?? ""),
-      credentials.gone.length,
-      credentials.fresh.length,
-      terms.gone.length,
-      terms.fresh.length,
-      ...credentials.gone,
-      ...credentials.fresh,
-      ...journalArgs(entries, shard, keys),
-    ];
-    const sender = await this.#sender(ack);
-    const { outcome } = await this.#trips.write(scripts.UPDATE, shard, keys, args, sender);
+    const shard = this.#homeOf(next, prev);
+    const sender = ack === "visible" ? undefined : await this.#sender();
+    const write = keepsItsPlaces(prev, next)
+      ? this.#rewriting(shard, prev, next, entries)
+      : this.#moving(shard, prev, next, entries);
+    const { outcome } = await this.#trips.write(write.script, shard, write.keys, write.args, sender);
     return outcome === "updated" || outcome === "absent" ? outcome : "conflict";
   }
 
@@ -279,8 +263,50 @@ export class RedisStore implements SessionStore {
     await this.#trips.write(scripts.APPEND, shard, keys, args);
   }
 
-  async #sender(ack: Ack): Promise<Sender | undefined> {
-    if (ack === "visible") return undefined;
+  #rewriting(
+    shard: Shard,
+    prev: SessionRecord,
+    next: SessionRecord,
+    entries: readonly JournalDraft[],
+  ): Write {
+    const keys = [shard.records, shard.due, shard.meta, shard.journal];
+    const head = [
+      this.#journalLength,
+      prev.handle,
+      prev.version,
+      encodeStored(next),
+      deadlineArg(prev, next),
+    ];
+    return {
+      script: scripts.REWRITE,
+      keys,
+      args: head.concat(journalArgs(entries, shard, keys, prev.handle)),
+    };
+  }
+
+  #moving(shard: Shard, prev: SessionRecord, next: SessionRecord, entries: readonly JournalDraft[]): Write {
+    const credentials = difference(credentialKeys(prev), credentialKeys(next));
+    const terms = difference(indexTerms(prev), indexTerms(next));
+    const keys = [shard.records, shard.keys, shard.due, shard.meta, shard.journal];
+    for (const term of [...terms.gone, ...terms.fresh]) keys.push(shard.term(term));
+    const args: Arg[] = [
+      this.#journalLength,
+      prev.handle,
+      prev.version,
+      encodeStored(next),
+      deadlineArg(prev, next),
+      credentials.gone.length,
+      credentials.fresh.length,
+      terms.gone.length,
+      terms.fresh.length,
+      ...credentials.gone,
+      ...credentials.fresh,
+      ...journalArgs(entries, shard, keys, prev.handle),
+    ];
+    return { script: scripts.UPDATE, keys, args };
+  }
+
+  async #sender(): Promise<Sender | undefined> {
     try {
       return await this.#durable.sender();
     } catch (error) {
@@ -297,13 +323,15 @@ export class RedisStore implements SessionStore {
     return this.#layout.at(shardOfPrincipal(key));
   }
 
-  /** Where a record is written: its handle, its keys and its principal must say the same. */
-  #homeOf(record: SessionRecord): Shard {
+  /** Where a record is written: its handle, its keys and its principal (which never changes) must say the same. */
+  #homeOf(record: SessionRecord, prev?: SessionRecord): Shard {
     const shard = this.#shardOf(record.handle);
+    const principal = prev === undefined ? record.principal : undefined;
+    const keys = record.credentials === prev?.credentials ? [] : credentialKeys(record);
     const elsewhere =
       shard === undefined ||
-      (record.principal !== undefined && shardOfPrincipal(record.principal) !== shard.index) ||
-      credentialKeys(record).some((key) => shardOfKey(key) !== shard.index);
+      (principal !== undefined && shardOfPrincipal(principal) !== shard.index) ||
+      keys.some((key) => shardOfKey(key) !== shard.index);
     if (!elsewhere) return shard;
     throw new HoldfastError(
       "invalid-argument",
@@ -311,6 +339,29 @@ export class RedisStore implements SessionStore {
       { detail: { handle: record.handle } },
     );
   }
+}
+
+interface Write {
+  readonly script: scripts.Script;
+  readonly keys: readonly string[];
+  readonly args: readonly Arg[];
+}
+
+/** True when `next` has the keys of `prev` and is in the same lists: principal and parent never change. */
+function keepsItsPlaces(prev: SessionRecord, next: SessionRecord): boolean {
+  return (
+    prev.credentials === next.credentials &&
+    (prev.state === "ended") === (next.state === "ended") &&
+    prev.owner?.node === next.owner?.node &&
+    prev.mechanism === next.mechanism &&
+    prev.principal === next.principal &&
+    prev.parent === next.parent
+  );
+}
+
+function deadlineArg(prev: SessionRecord, next: SessionRecord): Arg {
+  const due = dueAt(next);
+  return due === dueAt(prev) ? "=" : (due ?? "");
 }
 
 function difference<T>(

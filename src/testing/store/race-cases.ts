@@ -50,7 +50,7 @@ export function raceCases(harness: StoreHarness): void {
     const [one, other] = [await c.open(), await c.open()];
     const random = seeded(c.t);
     const tally = { ended: 0, resurrected: 0, slowFirst: 0, slowRefused: 0 };
-    await inWaves(c.trials, 50, async (i) => {
+    await inWaves(c.trials, 200, async (i) => {
       const read = await put(one, sampleRecord({ principal: `p${i % 50}` }));
       const slowFirst = random() < 0.5;
       const together = random() < 0.5;

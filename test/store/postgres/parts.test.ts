@@ -163,6 +163,7 @@ test("options that make no sense are refused before anything is connected", () =
     { timeoutMs: 0 },
     { timeoutMs: NaN },
     { connections: 1.5 },
+    { connections: 1 },
     { journalLimit: -1 },
   ]) {
     assert.throws(

@@ -251,7 +251,7 @@ function cases(): void {
     await raw(async (client) => {
       await client.query("begin");
       await client.query(`select ${schema}.append_entries(array[null], $1, 0, 1000)`, [
-        [JSON.stringify(note("note", { n: "early" }))],
+        JSON.stringify(note("note", { n: "early" })),
       ]);
       for (const n of ["one", "two"]) await store.append([note("note", { n })]);
       await waitFor("what was committed", () => heard.notes.length === 2);
@@ -265,8 +265,8 @@ function cases(): void {
       await store.append([note("note", { n: "three" })]);
       for (const one of [heard, back])
         await waitFor("the late one", () => one.notes.includes("early") && one.notes.includes("three"));
-      assert.deepEqual(heard.notes.toSorted(), ["early", "one", "three", "two"]);
-      assert.deepEqual(back.notes.toSorted(), ["early", "three"]);
+      assert.deepEqual(new Set(heard.notes), new Set(["one", "two", "early", "three"]));
+      assert.deepEqual(new Set(back.notes), new Set(["early", "three"]));
       back.stop();
     });
     heard.stop();

@@ -21,7 +21,7 @@ describe("redis cluster", { skip: missing ?? false, timeout: 180_000 }, () => {
 
   before(async () => {
     cluster = await startRedisCluster();
-    store = redis({ cluster: cluster.nodes }, { timeoutMs: 1000 });
+    store = redis({ cluster: cluster.nodes }, { timeoutMs: 2000 });
     await eventually(() => store.standing("ann"));
   });
   after(async () => {
@@ -109,7 +109,7 @@ describe("redis cluster", { skip: missing ?? false, timeout: 180_000 }, () => {
     const client = createCluster({
       rootNodes: cluster.nodes.map(({ host, port }) => ({ socket: { host, port } })),
     });
-    const other = redis(client, { timeoutMs: 1000 });
+    const other = redis(client, { timeoutMs: 2000 });
     try {
       const record = await put(store, sampleRecord({ principal: "ann" }));
       assert.deepEqual((await eventually(() => other.get(record.handle)))?.record, record);

@@ -89,7 +89,7 @@ test("durable by WAITAOF: writes of one moment share a wait, and are refused whe
   let onDisk = 1;
   const link = waitingLink((commands) => {
     sent.push(commands);
-    return commands.map((command) => (command[0] === "WAITAOF" ? [onDisk, 0] : ["updated", Date.now()]));
+    return commands.map((command) => (command[0] === "WAITAOF" ? [onDisk, 0] : `updated ${Date.now()}`));
   });
   const store = new RedisStore(link, {
     prefix: "hf",

@@ -1,0 +1,26 @@
+import type { Command } from "../command.ts";
+import { completionOf } from "./completion.ts";
+import { lock, locks, unlock } from "./locks.ts";
+import { nodes } from "./nodes.ts";
+import { revoke } from "./revoke.ts";
+import { sessions } from "./sessions.ts";
+import { show } from "./show.ts";
+import { trace } from "./trace.ts";
+import { init, up } from "./up.ts";
+import { watch } from "./watch.ts";
+
+/** Every command there is, in the order in which `holdfast --help` lists them. */
+export const commands: readonly Command[] = [
+  up,
+  init,
+  sessions,
+  show,
+  trace,
+  watch,
+  revoke,
+  lock,
+  locks,
+  unlock,
+  nodes,
+  completionOf(() => commands),
+];

@@ -1,0 +1,96 @@
+import type { IncomingMessage, ServerResponse } from "node:http";
+import { createServer } from "node:http";
+import { createServer as createSecureServer } from "node:https";
+import type { Console } from "../console/index.ts";
+import { HoldfastError } from "../kernel/index.ts";
+import type { Certificate } from "./certificate.ts";
+import type { AdminConfig } from "./config.ts";
+import { listening, stopServer } from "./http-server.ts";
+import { addressOf } from "./listener.ts";
+
+export const ADMIN_PORT = 7070;
+
+export interface AdminParts {
+  readonly config: AdminConfig;
+  readonly certificate: Certificate | undefined;
+  readonly ready: () => string | undefined;
+  readonly metrics: () => Promise<string>;
+}
+
+/** The admin port: health, metrics, and everything else the console's. It listens before the console exists. */
+export class AdminServer {
+  readonly #parts: AdminParts;
+  readonly #server: ReturnType<typeof createServer>;
+  console: Console | undefined;
+
+  constructor(parts: AdminParts) {
+    this.#parts = parts;
+    assertSafe(parts.config);
+    const serve = (request: IncomingMessage, response: ServerResponse): void =>
+      void this.#answer(request, response);
+    if (parts.certificate === undefined) this.#server = createServer(serve);
+    else {
+      const secure = createSecureServer(parts.certificate.options, serve);
+      parts.certificate.onChange((options) => secure.setSecureContext(options));
+      this.#server = secure;
+    }
+  }
+
+  async listen(): Promise<void> {
+    await listening(
+      this.#server,
+      this.#parts.config.port ?? ADMIN_PORT,
+      this.#parts.config.host ?? "127.0.0.1",
+    );
+  }
+
+  /** Where a browser on this machine reaches it. */
+  get origin(): string {
+    const own = addressOf(this.#parts.certificate === undefined ? "http" : "https", this.#server);
+    return (
+      this.#parts.config.origin ?? own.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
+    );
+  }
+
+  close(): Promise<void> {
+    return stopServer(this.#server, 1_000);
+  }
+
+  async #answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
+    const path = (request.url ?? "/").split("?", 1)[0];
+    if (path === "/healthz") return plain(response, 200, "alive\n");
+    if (path === "/readyz") {
+      const why = this.#parts.ready();
+      return plain(response, why === undefined ? 200 : 503, why === undefined ? "ready\n" : `${why}\n`);
+    }
+    if (path === "/metrics") {
+      try {
+        return plain(response, 200, await this.#parts.metrics(), "text/plain; version=0.0.4; charset=utf-8");
+      } catch (error) {
+        return plain(response, 503, `${String(error)}\n`);
+      }
+    }
+    if (this.console === undefined) return plain(response, 503, "starting\n");
+    await this.console.handle(request, response);
+  }
+}
+
+/** Whoever reaches the admin port without TLS may be read and written to by everybody between. */
+function assertSafe({ host = "127.0.0.1", tls, exposed }: AdminConfig): void {
+  const loopback = host === "localhost" || host === "::1" || host.startsWith("127.");
+  if (loopback || tls !== undefined || exposed === true) return;
+  throw new HoldfastError(
+    "invalid-argument",
+    `admin.host is ${host}, which others can reach: give admin.tls a certificate, or say admin.exposed: true if a proxy with TLS stands in front.`,
+  );
+}
+
+function plain(
+  response: ServerResponse,
+  status: number,
+  text: string,
+  type = "text/plain; charset=utf-8",
+): void {
+  response.writeHead(status, { "content-type": type, "cache-control": "no-store" });
+  response.end(text);
+}

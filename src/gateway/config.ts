@@ -1,0 +1,183 @@
+import { readFileSync } from "node:fs";
+import type { ErrorObject } from "ajv";
+import { Ajv2020 } from "ajv/dist/2020.js";
+import type { Document } from "yaml";
+import { isMap, isScalar, LineCounter, parseDocument } from "yaml";
+import { HoldfastError } from "../kernel/index.ts";
+import { spanMs } from "../mechanisms/web/index.ts";
+import { kinds } from "./listeners/index.ts";
+import { nearest } from "./nearest.ts";
+import type { JsonSchema } from "./schema.ts";
+import { configSchema } from "./schema.ts";
+
+/** A configuration as written, after it was held against the schema. Names are the file's. */
+export interface Config {
+  readonly node?: string;
+  readonly data?: string;
+  readonly store?: StoreConfig;
+  readonly admin?: AdminConfig;
+  readonly log?: { readonly level?: string };
+  readonly policy?: { readonly lease?: string; readonly "retain-ended"?: string; readonly receipt?: string };
+  readonly limits?: readonly LimitConfig[];
+  readonly drain?: string;
+  readonly listeners?: readonly ListenerConfig[];
+}
+
+export interface StoreConfig {
+  readonly kind: "lmdb" | "memory" | "redis" | "postgres";
+  readonly path?: string;
+  readonly url?: string;
+  readonly "near-cache"?: number;
+}
+
+export interface AdminConfig {
+  readonly host?: string;
+  readonly port?: number;
+  readonly tls?: TlsConfig;
+  readonly origin?: string;
+  readonly exposed?: true;
+}
+
+export interface TlsConfig {
+  readonly cert: string;
+  readonly key: string;
+}
+
+export interface LimitConfig {
+  readonly mechanism: string;
+  readonly "per-principal": number;
+  readonly "on-limit"?: "refuse" | "evict-oldest";
+}
+
+export interface ListenerConfig {
+  readonly mechanism: string;
+  readonly name?: string;
+  readonly host?: string;
+  readonly port?: number;
+  readonly [option: string]: unknown;
+}
+
+/** Every mistake of a file at once, each with its place. */
+export class ConfigError extends HoldfastError {
+  readonly mistakes: readonly string[];
+
+  constructor(mistakes: readonly string[]) {
+    super("invalid-argument", mistakes.join("\n"));
+    this.mistakes = mistakes;
+  }
+}
+
+/** @throws ConfigError with file, line and column of each mistake; HoldfastError `invalid-argument` when it cannot be read. */
+export function readConfig(
+  path: string,
+  env: Readonly<Record<string, string | undefined>> = process.env,
+): Config {
+  let text: string;
+  try {
+    text = readFileSync(path, "utf8");
+  } catch (error) {
+    throw new HoldfastError(
+      "invalid-argument",
+      `The configuration ${path} cannot be read: ${String(error)}`,
+      { cause: error },
+    );
+  }
+  return parseConfig(text, path, env);
+}
+
+export function parseConfig(
+  text: string,
+  file: string,
+  env: Readonly<Record<string, string | undefined>> = {},
+): Config {
+  const lines = new LineCounter();
+  const document = parseDocument(text, { lineCounter: lines, prettyErrors: false });
+  const at = (offset: number): string => {
+    const { line, col } = lines.linePos(offset);
+    return `${file}:${line}:${col}`;
+  };
+  if (document.errors.length > 0) {
+    throw new ConfigError(
+      document.errors.map((error) => `${at(error.pos[0])}: ${error.message.split("\n")[0]}`),
+    );
+  }
+  const value = withEnvironment(document.toJS() ?? {}, env);
+  if (!validate(value)) throw new ConfigError(mistakesOf(validate.errors ?? [], document, at));
+  return value as Config;
+}
+
+/** Milliseconds of a span that the schema has checked. */
+export function configSpan(text: string | undefined, otherwise: number): number {
+  return (text === undefined ? undefined : spanMs(text)) ?? otherwise;
+}
+
+/** What docs/holdfast.schema.json publishes. */
+export const publishedSchema: JsonSchema = configSchema(
+  Object.fromEntries(Object.entries(kinds).map(([name, kind]) => [name, kind.schema])),
+);
+const validate = new Ajv2020({ allErrors: true, strict: false, verbose: true }).compile(publishedSchema);
+
+/** `${NAME}` in any text is taken from the environment, so that secrets need not stand in the file. */
+function withEnvironment(value: unknown, env: Readonly<Record<string, string | undefined>>): unknown {
+  if (typeof value === "string")
+    return value.replaceAll(/\$\{(\w+)\}/g, (whole, name: string) => env[name] ?? whole);
+  if (Array.isArray(value)) return value.map((one) => withEnvironment(one, env));
+  if (typeof value !== "object" || value === null) return value;
+  return Object.fromEntries(Object.entries(value).map(([name, one]) => [name, withEnvironment(one, env)]));
+}
+
+function mistakesOf(
+  errors: readonly ErrorObject[],
+  document: Document,
+  at: (offset: number) => string,
+): string[] {
+  // An `if` that led to a mistake is one more complaint about the same place.
+  const real = errors.filter((error) => error.keyword !== "if");
+  const texts = real.map((error) => {
+    const path = pathOf(error.instancePath);
+    const key =
+      error.keyword === "additionalProperties" ? String(error.params["additionalProperty"]) : undefined;
+    return `${at(offsetOf(document, path, key))}: ${[...path, ...(key === undefined ? [] : [key])].join(".") || "the file"} ${explain(error, key)}`;
+  });
+  return [...new Set(texts)];
+}
+
+function explain(error: ErrorObject, key: string | undefined): string {
+  const { params } = error;
+  if (key !== undefined) {
+    const known = Object.keys((error.parentSchema?.["properties"] as object | undefined) ?? {});
+    const near = nearest(key, known);
+    return `is not known here; ${near === undefined ? `there are ${known.join(", ")}` : `did you mean "${near}"?`}`;
+  }
+  const shown = JSON.stringify(error.data)?.slice(0, 60);
+  if (error.keyword === "required") return `lacks "${String(params["missingProperty"])}"`;
+  if (error.keyword === "enum") {
+    const allowed = params["allowedValues"] as readonly unknown[];
+    const near = typeof error.data === "string" ? nearest(error.data, allowed.map(String)) : undefined;
+    return `must be one of ${allowed.map(String).join(", ")}; it is ${shown}${near === undefined ? "" : `, did you mean "${near}"?`}`;
+  }
+  const wanted =
+    error.keyword === "pattern"
+      ? ((error.parentSchema?.["description"] as string | undefined) ?? error.message)
+      : error.message;
+  return `${error.keyword === "pattern" ? "must be:" : ""} ${wanted}; it is ${shown}`.trim();
+}
+
+function pathOf(pointer: string): (string | number)[] {
+  return pointer
+    .split("/")
+    .slice(1)
+    .map((part) => part.replaceAll("~1", "/").replaceAll("~0", "~"))
+    .map((part) => (/^\d+$/.test(part) ? Number(part) : part));
+}
+
+/** Where the value stands, or the key itself when it is one too many. */
+function offsetOf(document: Document, path: readonly (string | number)[], key: string | undefined): number {
+  const node: unknown = path.length === 0 ? document.contents : document.getIn(path, true);
+  if (key !== undefined && isMap(node)) {
+    for (const pair of node.items) {
+      if (isScalar(pair.key) && pair.key.value === key) return pair.key.range?.[0] ?? 0;
+    }
+  }
+  return (node as { range?: readonly number[] } | undefined)?.range?.[0] ?? 0;
+}

@@ -1,0 +1,186 @@
+import { mkdirSync } from "node:fs";
+import { createConsole, writeAdminFile } from "../console/index.ts";
+import type { Console, ConsoleTokens } from "../console/index.ts";
+import { Revocations } from "../governance/index.ts";
+import type { Kernel, PrincipalLimit } from "../kernel/index.ts";
+import { createKernel, defaultPolicy } from "../kernel/index.ts";
+import { AdminServer } from "./admin.ts";
+import { Certificate } from "./certificate.ts";
+import type { Config } from "./config.ts";
+import { configSpan } from "./config.ts";
+import type { Listener } from "./listener.ts";
+import { kinds } from "./listeners/index.ts";
+import type { Log } from "./log.ts";
+import { createLog } from "./log.ts";
+import { Metrics } from "./metrics.ts";
+import { openStore } from "./stores.ts";
+
+export interface Gateway {
+  readonly kernel: Kernel;
+  /** Where the console and its API are. */
+  readonly adminOrigin: string;
+  readonly listeners: readonly Listener[];
+  /** An address that signs one browser in to the console, once. */
+  signInLink(): Promise<string>;
+  /** Reads certificates again. */
+  reload(): void;
+  /** Drains within the configured time and stops. */
+  close(): Promise<void>;
+}
+
+export interface GatewayOptions {
+  readonly version?: string;
+  readonly log?: Log;
+}
+
+/**
+ * Starts everything the configuration names. Without any: LMDB in ./data, the console on 127.0.0.1:7070.
+ * @throws HoldfastError `invalid-argument`, `store-unavailable`, or the system's own error for a port that is taken.
+ */
+export async function up(config: Config = {}, options: GatewayOptions = {}): Promise<Gateway> {
+  const running = new RunningGateway(config, options);
+  try {
+    await running.start();
+  } catch (error) {
+    await running.close();
+    throw error;
+  }
+  return running;
+}
+
+class RunningGateway implements Gateway {
+  readonly kernel: Kernel;
+  readonly listeners: Listener[] = [];
+  readonly #config: Config;
+  readonly #log: Log;
+  readonly #version: string;
+  readonly #data: string;
+  readonly #certificate: Certificate | undefined;
+  readonly #metrics: Metrics;
+  readonly #revocations: Revocations;
+  readonly #admin: AdminServer;
+  #console: (Console & ConsoleTokens) | undefined;
+  #state: "starting" | "ready" | "draining" = "starting";
+  #closing: Promise<void> | undefined;
+
+  constructor(config: Config, options: GatewayOptions) {
+    this.#config = config;
+    this.#version = options.version ?? "0";
+    this.#log = options.log ?? createLog(config.log?.level ?? "info");
+    this.#data = config.data ?? "data";
+    mkdirSync(this.#data, { recursive: true });
+    const { policy = {}, admin = {} } = config;
+    this.kernel = createKernel({
+      store: openStore(config.store ?? { kind: "lmdb" }, this.#data),
+      ...(config.node !== undefined && { node: config.node }),
+      about: { pid: process.pid, version: this.#version },
+      policy: {
+        leaseMs: configSpan(policy.lease, defaultPolicy.leaseMs),
+        retainEndedMs: configSpan(policy["retain-ended"], defaultPolicy.retainEndedMs),
+        receiptMs: configSpan(policy.receipt, defaultPolicy.receiptMs),
+      },
+      onFault: (error) => this.#log.warn({ err: error }, "a fault in the background"),
+    });
+    this.#certificate = admin.tls === undefined ? undefined : new Certificate(admin.tls, this.#log);
+    this.#metrics = new Metrics(this.kernel, () => this.listeners);
+    this.#revocations = new Revocations(this.kernel);
+    this.#admin = new AdminServer({
+      config: admin,
+      certificate: this.#certificate,
+      ready: () => this.#unready(),
+      metrics: () => this.#metrics.text(),
+    });
+  }
+
+  get adminOrigin(): string {
+    return this.#admin.origin;
+  }
+
+  async start(): Promise<void> {
+    await this.kernel.start();
+    await this.#admin.listen();
+    this.#console = createConsole({
+      kernel: this.kernel,
+      revocations: this.#revocations,
+      listeners: () =>
+        this.listeners.map((one) => ({
+          name: one.name,
+          mechanism: one.mechanism,
+          address: one.address,
+          open: one.open(),
+          draining: this.#state === "draining",
+        })),
+      version: this.#version,
+      origin: this.#admin.origin,
+      secure: this.#certificate !== undefined,
+      refusals: () => this.kernel.refusals,
+      log: this.#log,
+    });
+    this.#admin.console = this.#console;
+    for (const config of this.#config.listeners ?? []) {
+      const kind = kinds[config.mechanism];
+      if (kind === undefined) continue;
+      const log = this.#log.child({ listener: config.name ?? config.mechanism });
+      const limit = this.#limitOf(config.mechanism);
+      this.listeners.push(await kind.listen(config, { kernel: this.kernel, log, data: this.#data, limit }));
+    }
+    writeAdminFile(this.#data, {
+      url: this.#admin.origin,
+      token: await this.#console.token("operator", "local"),
+    });
+    this.#state = "ready";
+    this.#log.info({ node: this.kernel.node, admin: this.#admin.origin }, "ready");
+  }
+
+  async signInLink(): Promise<string> {
+    if (this.#console === undefined) throw new Error("the gateway has not started");
+    return this.#console.signInLink();
+  }
+
+  reload(): void {
+    this.#certificate?.reload();
+  }
+
+  close(): Promise<void> {
+    this.#closing ??= this.#stop();
+    return this.#closing;
+  }
+
+  /** Why this gateway should get no traffic, for a balancer; undefined when it should. */
+  #unready(): string | undefined {
+    if (this.#state !== "ready") return this.#state;
+    return this.kernel.feedLive ? undefined : "the store's feed is lost";
+  }
+
+  #limitOf(mechanism: string): PrincipalLimit | undefined {
+    const found = this.#config.limits?.find((limit) => limit.mechanism === mechanism);
+    return found === undefined
+      ? undefined
+      : { perPrincipal: found["per-principal"], onLimit: found["on-limit"] ?? "refuse" };
+  }
+
+  /** Stop accepting, let peers go, and only then give the lease back: a session is never without a node that answers for it. */
+  async #stop(): Promise<void> {
+    this.#state = "draining";
+    const deadlineAt = this.kernel.clock.now() + configSpan(this.#config.drain, 10_000);
+    this.#log.info({ open: this.listeners.reduce((sum, one) => sum + one.open(), 0) }, "draining");
+    await this.#each((listener) => listener.drain(deadlineAt));
+    await this.#each((listener) => listener.close());
+    await this.#console?.close();
+    await this.#admin.close();
+    this.#revocations.close();
+    await this.kernel.close();
+    this.#metrics.close();
+    this.#certificate?.close();
+    await this.kernel.store.close();
+    this.#log.info({}, "stopped");
+  }
+
+  /** One listener that fails to stop must not keep the others from it. */
+  async #each(stop: (listener: Listener) => Promise<void>): Promise<void> {
+    const results = await Promise.allSettled(this.listeners.map(stop));
+    for (const result of results)
+      if (result.status === "rejected")
+        this.#log.error({ err: result.reason as unknown }, "a listener did not stop as it should");
+  }
+}

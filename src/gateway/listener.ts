@@ -1,0 +1,42 @@
+import type { Kernel, PrincipalLimit } from "../kernel/index.ts";
+import type { ListenerConfig } from "./config.ts";
+import type { Log } from "./log.ts";
+import type { JsonSchema } from "./schema.ts";
+
+/** What a listener is given. */
+export interface ListenerContext {
+  readonly kernel: Kernel;
+  readonly log: Log;
+  /** The gateway's data folder. */
+  readonly data: string;
+  /** What the configuration says of this mechanism's principals. */
+  readonly limit: PrincipalLimit | undefined;
+}
+
+/** A mechanism, listening. */
+export interface Listener {
+  readonly name: string;
+  readonly mechanism: string;
+  /** Where it listens, as a URL. */
+  readonly address: string;
+  /** Connections, or requests under way. */
+  open(): number;
+  /** Stops accepting, tells peers, and resolves when nothing is left or `deadlineAt` has come. */
+  drain(deadlineAt: number): Promise<void>;
+  /** Closes what is left, at once. */
+  close(): Promise<void>;
+}
+
+/** How a mechanism becomes a listener: one file in listeners/ each. */
+export interface ListenerKind {
+  /** Its own options, as JSON Schema; name, host and port are every listener's. */
+  readonly schema: JsonSchema;
+  readonly defaultPort: number;
+  listen(config: ListenerConfig, context: ListenerContext): Promise<Listener>;
+}
+
+export function addressOf(scheme: string, server: { address(): unknown }): string {
+  const address = server.address() as { address: string; port: number; family: string };
+  const host = address.family === "IPv6" ? `[${address.address}]` : address.address;
+  return `${scheme}://${host}:${address.port}`;
+}

@@ -1,0 +1,150 @@
+/** The configuration's JSON Schema (2020-12): what is published in docs/, and what every file is held against. */
+
+const span = {
+  type: "string",
+  pattern: "^[0-9]+(\\.[0-9]+)?(ms|s|m|h|d)$",
+  description: 'A span of time: a number with ms, s, m, h or d, such as "30m".',
+} as const;
+
+const port = { type: "integer", minimum: 0, maximum: 65535, description: "0 takes any free port." } as const;
+
+const host = { type: "string", minLength: 1, description: "The address to listen on." } as const;
+
+const tls = {
+  type: "object",
+  additionalProperties: false,
+  required: ["cert", "key"],
+  description: "Read again when the files change, and on SIGHUP.",
+  properties: {
+    cert: { type: "string", description: "PEM file with the certificate and its chain." },
+    key: { type: "string", description: "PEM file with the private key." },
+  },
+} as const;
+
+const store = {
+  type: "object",
+  required: ["kind"],
+  properties: {
+    kind: { enum: ["lmdb", "memory", "redis", "postgres"], description: "Where sessions are kept." },
+    path: { type: "string", description: "lmdb: the folder; the data folder when left out." },
+    url: {
+      type: "string",
+      description: "redis, postgres: where the server is. ${NAME} is taken from the environment.",
+    },
+    "near-cache": {
+      type: "integer",
+      minimum: 0,
+      description: "Sessions kept in memory in front of it; 0: none. 100000 when left out.",
+    },
+  },
+  additionalProperties: false,
+} as const;
+
+const limits = {
+  type: "array",
+  description: "How many live sessions of a mechanism one principal may have.",
+  items: {
+    type: "object",
+    additionalProperties: false,
+    required: ["mechanism", "per-principal"],
+    properties: {
+      mechanism: { type: "string" },
+      "per-principal": { type: "integer", minimum: 1 },
+      "on-limit": { enum: ["refuse", "evict-oldest"], description: "refuse when left out." },
+    },
+  },
+} as const;
+
+/** What every listener has; the rest is its mechanism's. */
+const listenerBase = {
+  name: { type: "string", minLength: 1, description: "For logs, metrics and the console." },
+  host,
+  port,
+} as const;
+
+export type JsonSchema = { readonly [key: string]: unknown };
+
+/** `kinds`: what each mechanism's listener takes, by its name. */
+export function configSchema(kinds: Readonly<Record<string, JsonSchema>>): JsonSchema {
+  return {
+    $schema: "https://json-schema.org/draft/2020-12/schema",
+    title: "Holdfast gateway configuration",
+    type: "object",
+    additionalProperties: false,
+    properties: {
+      node: {
+        type: "string",
+        minLength: 1,
+        description: "This process's name, unique among those that share the store. Made up when left out.",
+      },
+      data: { type: "string", description: "Folder for what belongs to this gateway. ./data when left out." },
+      store,
+      admin: {
+        type: "object",
+        additionalProperties: false,
+        description: "The console, its API, metrics and health.",
+        properties: {
+          host,
+          port,
+          tls,
+          origin: {
+            type: "string",
+            pattern: "^https?://[^/]+$",
+            description: "Where browsers reach it, if a proxy stands in front.",
+          },
+          exposed: {
+            const: true,
+            description:
+              "Listen on another address than the loopback without TLS: say it only behind a proxy that has it.",
+          },
+        },
+      },
+      log: {
+        type: "object",
+        additionalProperties: false,
+        properties: { level: { enum: ["fatal", "error", "warn", "info", "debug", "trace", "silent"] } },
+      },
+      policy: {
+        type: "object",
+        additionalProperties: false,
+        properties: {
+          lease: { ...span, description: "A node silent for this long is taken for dead. 5s." },
+          "retain-ended": { ...span, description: "How long an ended session is remembered. 24h." },
+          receipt: {
+            ...span,
+            description: "How long a revocation waits for a connection to be reported closed. 5s.",
+          },
+        },
+      },
+      limits,
+      drain: {
+        ...span,
+        description:
+          "How long stopping may take: peers are told, what can be resumed is suspended, the rest is ended. 10s.",
+      },
+      listeners: {
+        type: "array",
+        items: {
+          type: "object",
+          required: ["mechanism"],
+          properties: { mechanism: { enum: Object.keys(kinds) } },
+          allOf: Object.entries(kinds).map(([mechanism, schema]) => ({
+            if: { properties: { mechanism: { const: mechanism } } },
+            // oxlint-disable-next-line unicorn/no-thenable -- JSON Schema's own word
+            then: {
+              ...schema,
+              additionalProperties: false,
+              properties: {
+                mechanism: { const: mechanism },
+                ...listenerBase,
+                ...(schema["properties"] as object | undefined),
+              },
+            },
+          })),
+        },
+      },
+    },
+  };
+}
+
+export { span as spanSchema, tls as tlsSchema };

@@ -1,0 +1,2 @@
+export type { RevocationRecord, RevocationsOptions } from "./revocations.ts";
+export { Revocations } from "./revocations.ts";

@@ -1,0 +1,64 @@
+import type { Carriage } from "./carriage.ts";
+import type { Core } from "./core.ts";
+import { expiryOf } from "./judge.ts";
+import type { EndReason } from "./lifecycle.ts";
+import type { SessionRecord } from "./record.ts";
+import type { EndOptions } from "./requests.ts";
+import type { Handle } from "./secret.ts";
+import type { Ended, Writes } from "./writes.ts";
+
+export interface EndHooks {
+  /** Asked of the root only, on each newer state of it: false leaves the session as it is. */
+  readonly still?: (record: SessionRecord) => boolean;
+  /** Hears of the session and of everything under it, each as it ends. */
+  readonly ended?: (ended: Ended) => void;
+}
+
+/** How sessions end: the record, everything opened under it, and the connections that this node carries of them. */
+export class Endings {
+  readonly #core: Core;
+  readonly #writes: Writes;
+  readonly #carriage: Carriage;
+
+  constructor(core: Core, writes: Writes, carriage: Carriage) {
+    this.#core = core;
+    this.#writes = writes;
+    this.#carriage = carriage;
+  }
+
+  /** Resolves with the ended record, or `undefined` when there was nothing left to end. */
+  async end(
+    target: SessionRecord | Handle,
+    options: EndOptions,
+    hooks: EndHooks = {},
+  ): Promise<SessionRecord | undefined> {
+    const start =
+      typeof target === "string" ? (await this.#core.store.get(target, { fresh: true }))?.record : target;
+    if (start === undefined) return undefined;
+    const ended = await this.#writes.endOne(start, options, hooks.still);
+    if (ended === undefined && hooks.still !== undefined) return undefined;
+    if (ended !== undefined) hooks.ended?.(ended);
+    await Promise.all([
+      this.#endChildren(start.handle, options, hooks),
+      ended === undefined ? undefined : this.#carriage.closeAll(start.handle, ended.record),
+    ]);
+    return ended?.record;
+  }
+
+  /** Ends a session for a limit of its own, unless it was used or ended meanwhile. */
+  expire(record: SessionRecord, reason: EndReason): Promise<SessionRecord | undefined> {
+    const still = (current: SessionRecord): boolean => expiryOf(current, this.#core.clock.now()) === reason;
+    return this.end(record, { reason, by: "holdfast" }, { still });
+  }
+
+  async #endChildren(parent: Handle, options: EndOptions, { ended }: EndHooks): Promise<void> {
+    const detail = { ...options.detail, parent };
+    for await (const children of this.#writes.childrenOf(parent)) {
+      await Promise.all(
+        children.map((child) =>
+          this.end(child, { ...options, detail }, { ...(ended !== undefined && { ended }) }),
+        ),
+      );
+    }
+  }
+}

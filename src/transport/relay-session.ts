@@ -1,0 +1,225 @@
+import type { CloseCause } from "../kernel/live.ts";
+import type { EndReason } from "../kernel/lifecycle.ts";
+import type { EstablishRequest } from "../kernel/establish.ts";
+import type { Kernel } from "../kernel/kernel.ts";
+import { isHoldfastError } from "../kernel/errors.ts";
+import type { Json, SessionRecord } from "../kernel/record.ts";
+import type { RelayOutcome } from "./relay.ts";
+
+export interface RelaySessionsOptions {
+  readonly kernel: Kernel;
+  /** How often the byte counts of live sessions are written, where they changed: one write a session, not one a packet. */
+  readonly countsEveryMs?: number;
+  /** Hears of faults in the background. They are retried. */
+  readonly onFault?: (error: unknown) => void;
+}
+
+export interface Counts {
+  readonly up: number;
+  readonly down: number;
+}
+
+/** What carries a session, seen from the session. */
+export interface Carrier {
+  readonly counts: () => Counts;
+  /** The kernel wants it closed. Resolves when it is. */
+  readonly close: (cause: CloseCause) => Promise<void>;
+}
+
+/** The kernel's sessions of one listener's relays: each is made, counted and ended here. */
+export class RelaySessions {
+  readonly #kernel: Kernel;
+  readonly #everyMs: number;
+  readonly #onFault: (error: unknown) => void;
+  readonly #live = new Set<RelaySession>();
+  readonly #unfinished = new Set<() => Promise<void>>();
+  readonly #ending = new Set<Promise<void>>();
+  #cancelTick: (() => void) | undefined;
+  #ticking = false;
+
+  constructor(options: RelaySessionsOptions) {
+    this.#kernel = options.kernel;
+    this.#everyMs = options.countsEveryMs ?? 1_000;
+    this.#onFault = options.onFault ?? (() => {});
+  }
+
+  get size(): number {
+    return this.#live.size;
+  }
+
+  /** @throws HoldfastError what `establish` throws: `locked`, `establish-refused`, `store-unavailable`, … */
+  async open(
+    request: Omit<EstablishRequest, "mode" | "credential" | "own">,
+    carrier: Carrier,
+  ): Promise<RelaySession> {
+    const { record } = await this.#kernel.establish({
+      ...request,
+      mode: "full-duplex",
+      credential: false,
+      own: true,
+    });
+    const session = new RelaySession(this, this.#kernel, record, carrier);
+    this.#live.add(session);
+    await session.attach();
+    this.#schedule();
+    return session;
+  }
+
+  /** Waits until every session that was ended is written as ended, or `ms` have passed. */
+  async settled(ms: number): Promise<void> {
+    const until = this.#kernel.clock.now() + ms;
+    while (this.#ending.size > 0 || this.#unfinished.size > 0) {
+      await Promise.allSettled(this.#ending);
+      if (this.#unfinished.size > 0) {
+        if (this.#kernel.clock.now() >= until) return;
+        await this.#retry();
+      }
+    }
+  }
+
+  /** For the sessions. Writes the end; when the store does not take it, again with every tick. */
+  finish(session: RelaySession, write: () => Promise<void>): Promise<void> {
+    this.#live.delete(session);
+    const attempt = write().catch((error: unknown) => {
+      this.#onFault(error);
+      this.#unfinished.add(write);
+      this.#schedule();
+    });
+    const ending = attempt.finally(() => this.#ending.delete(ending));
+    this.#ending.add(ending);
+    return ending;
+  }
+
+  #schedule(): void {
+    if (this.#cancelTick !== undefined || this.#ticking) return;
+    this.#cancelTick = this.#kernel.clock.after(this.#everyMs, () => {
+      this.#cancelTick = undefined;
+      this.#ticking = true;
+      void this.#tick().finally(() => {
+        this.#ticking = false;
+        if (this.#live.size > 0 || this.#unfinished.size > 0) this.#schedule();
+      });
+    });
+  }
+
+  async #tick(): Promise<void> {
+    await this.#retry();
+    let batch: Promise<void>[] = [];
+    for (const session of this.#live) {
+      const writing = session.writeCounts();
+      if (writing === undefined) continue;
+      batch.push(writing.catch(this.#onFault));
+      if (batch.length < WRITES_AT_ONCE) continue;
+      await Promise.all(batch);
+      batch = [];
+    }
+    await Promise.all(batch);
+  }
+
+  async #retry(): Promise<void> {
+    for (const write of this.#unfinished) {
+      try {
+        await write();
+        this.#unfinished.delete(write);
+      } catch (error) {
+        this.#onFault(error);
+        return;
+      }
+    }
+  }
+}
+
+/** One relay as a session. Its checkpoint's position is the bytes passed on, its note their directions. */
+export class RelaySession {
+  readonly #all: RelaySessions;
+  readonly #kernel: Kernel;
+  readonly #carrier: Carrier;
+  #record: SessionRecord;
+  #detach: () => void = () => {};
+  #writing: Promise<void> | undefined;
+  #closing = false;
+
+  constructor(all: RelaySessions, kernel: Kernel, record: SessionRecord, carrier: Carrier) {
+    this.#all = all;
+    this.#kernel = kernel;
+    this.#record = record;
+    this.#carrier = carrier;
+  }
+
+  get record(): SessionRecord {
+    return this.#record;
+  }
+
+  /** True once the kernel has asked for its end. */
+  get closing(): boolean {
+    return this.#closing;
+  }
+
+  async attach(): Promise<void> {
+    const close = (cause: CloseCause): Promise<void> => {
+      this.#closing = true;
+      return this.#carrier.close(cause);
+    };
+    this.#detach = await this.#kernel.attach(this.#record, { close });
+  }
+
+  /** Writes the counts as a checkpoint; `undefined` when there is nothing new to write. */
+  writeCounts(): Promise<void> | undefined {
+    const counts = this.#carrier.counts();
+    const position = counts.up + counts.down;
+    if (this.#writing !== undefined || position === (this.#record.checkpoint?.position ?? 0))
+      return undefined;
+    this.#writing = this.#checkpoint(counts).finally(() => {
+      this.#writing = undefined;
+    });
+    return this.#writing;
+  }
+
+  /** Ends the session with its final counts. The carrier is closed by then. */
+  end(reason: EndReason, details: { readonly by?: string; readonly why?: string } = {}): Promise<void> {
+    this.#detach();
+    return this.#all.finish(this, async () => {
+      if (this.#writing !== undefined) await this.#writing;
+      const { up, down } = this.#carrier.counts();
+      const detail: { [key: string]: Json } = { up, down };
+      if (details.why !== undefined) detail["why"] = details.why;
+      // A short relay never had a checkpoint; the line of its end says as much, in the same write.
+      if (this.#record.checkpoint !== undefined) await this.writeCounts();
+      const by = details.by === undefined ? {} : { by: details.by };
+      const ended = await this.#kernel.end(this.#record, { reason, ...by, detail });
+      // Somebody else ended it, before the last bytes were counted: they go into its timeline.
+      if (ended === undefined) await this.#kernel.note(this.#record, detail);
+    });
+  }
+
+  async #checkpoint({ up, down }: Counts): Promise<void> {
+    try {
+      this.#record = await this.#kernel.checkpoint(this.#record, { position: up + down, note: { up, down } });
+    } catch (error) {
+      // The kernel closes the carrier in that case; there is nothing to count any more.
+      if (!isHoldfastError(error, "session-ended")) throw error;
+    }
+  }
+}
+
+/** The kernel's word for how a relay ended, and who made it end. */
+export function endOf(outcome: RelayOutcome): { reason: EndReason; by?: string; why?: string } {
+  const why = outcome.why === undefined ? {} : { why: outcome.why };
+  const side = outcome.by === undefined ? {} : { by: outcome.by === "near" ? "client" : "destination" };
+  switch (outcome.reason) {
+    case "finished":
+    case "idle-expired":
+    case "absolute-expired":
+      return { reason: outcome.reason, ...why };
+    case "protocol-error":
+      return { reason: "protocol-error", ...side, ...why };
+    case "byte-limit":
+      return { reason: "evicted", by: "holdfast", why: "byte limit" };
+    case "reset":
+      return { reason: "crashed", ...side, ...why };
+    case "aborted":
+      return { reason: "evicted", by: "holdfast", ...why };
+  }
+}
+
+const WRITES_AT_ONCE = 64;

@@ -1,0 +1,3 @@
+import { postgresConformance } from "./postgres-suite.ts";
+
+postgresConformance(10_000);
