@@ -3,17 +3,11 @@ import type { Engine } from "./store/engine.ts";
 import { sampleRecords } from "./store/engine.ts";
 import { engine as lmdb } from "./store/lmdb.ts";
 import { engine as memory } from "./store/memory.ts";
-<<<<<<< HEAD
+import { engine as postgres } from "./store/postgres.ts";
 import { engine as redis } from "./store/redis.ts";
 
 /** What our stores add to what they stand on: our look-up and our conditional update beside the driver's own. */
-const ENGINES: readonly Engine[] = [memory, lmdb, redis];
-=======
-import { engine as postgres } from "./store/postgres.ts";
-
-/** What our stores add to what they stand on: our look-up and our conditional update beside the driver's own. */
-const ENGINES: readonly Engine[] = [memory, lmdb, postgres];
->>>>>>> h/postgres
+const ENGINES: readonly Engine[] = [memory, lmdb, redis, postgres];
 
 export default async function store({ rounds = 7 }: { rounds?: number }): Promise<Record<string, unknown>> {
   const overhead: Record<string, { get: number | null; update: number | null } | null> = {};
