@@ -16,6 +16,11 @@ export class FrameReader {
     this.#messageBytes = messageBytes;
   }
 
+  /** What was not read yet. */
+  rest(): Uint8Array {
+    return this.#reader.bytes.subarray(this.#reader.at);
+  }
+
   /** The next frame, a fault (after which nothing more can be read), or `undefined` at the end. Payloads are views. */
   next(): Frame | Fault | undefined {
     const reader = this.#reader;

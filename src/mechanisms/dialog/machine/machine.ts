@@ -66,6 +66,11 @@ export class DialogMachine {
     return this.#link.up;
   }
 
+  /** How far own messages have come: accepted, safe where there is a log, and acknowledged. */
+  get own(): { readonly sent: number; readonly released: number; readonly acked: number } {
+    return this.#outbox;
+  }
+
   /** Own messages not yet acknowledged. */
   get backlog(): number {
     return this.#outbox.sent - this.#outbox.acked;

@@ -1,0 +1,6 @@
+export { Dialog, DialogMessage } from "./dialog.ts";
+export type { DialogEnd, DialogEvents, SendLevel, SyncPoint } from "./dialog.ts";
+export { TOKEN, UNIT } from "./frames.ts";
+export type { DialogsOptions, LinkRequest, Welcome } from "./options.ts";
+export { createDialogs, Dialogs } from "./server.ts";
+export type { Arrival, DialogListenOptions } from "./server.ts";
