@@ -8,7 +8,7 @@ import type { AdminConfig } from "./config.ts";
 import { listening, stopServer } from "./http-server.ts";
 import { addressOf } from "./listener.ts";
 
-export const ADMIN_PORT = 7070;
+const ADMIN_PORT = 7070;
 
 export interface AdminParts {
   readonly config: AdminConfig;

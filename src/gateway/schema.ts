@@ -147,4 +147,4 @@ export function configSchema(kinds: Readonly<Record<string, JsonSchema>>): JsonS
   };
 }
 
-export { span as spanSchema, tls as tlsSchema };
+export { span as spanSchema };

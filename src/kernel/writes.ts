@@ -163,7 +163,7 @@ export interface Ended {
 /** Members to change; `undefined` takes one away. */
 export type Patch = { readonly [Name in keyof SessionRecord]?: SessionRecord[Name] | undefined };
 
-export function patched(record: SessionRecord, patch: Patch): SessionRecord {
+function patched(record: SessionRecord, patch: Patch): SessionRecord {
   const next: Record<string, unknown> = { ...record, ...patch, version: record.version + 1 };
   for (const [name, value] of Object.entries(patch)) if (value === undefined) delete next[name];
   return next as unknown as SessionRecord;

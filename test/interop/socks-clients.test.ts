@@ -13,8 +13,8 @@ import { SocksProxyAgent } from "socks-proxy-agent";
 import { hashPassword } from "../../src/mechanisms/socks/index.ts";
 import { echo, kept, oneSession, portOf, scene, tcpServer } from "../mechanisms/socks/scene.ts";
 import type { Scene } from "../mechanisms/socks/scene.ts";
-import { folder, installed, run } from "./peer-process.ts";
-import { sshServer } from "./sshd.ts";
+import { folder, installed, run } from "../peers/process.ts";
+import { sshServer } from "../peers/sshd.ts";
 
 /** A web server whose answer says what was asked. */
 async function web(t: TestContext): Promise<number> {
@@ -207,7 +207,7 @@ describe("npm socks", () => {
       });
       const established = once(client, "established");
       const bound = once(client, "bound");
-      void client.connect();
+      client.connect();
       const [{ remoteHost }] = (await bound) as [{ remoteHost?: { port: number } }];
       const peer = kept(t, net.connect(remoteHost?.port ?? 0, "127.0.0.1"));
       const [{ socket }] = (await established) as [{ socket: net.Socket }];
@@ -230,7 +230,7 @@ describe("npm socks", () => {
       command: "associate",
       destination: { host: "0.0.0.0", port: 0 },
     });
-    void client.connect();
+    client.connect();
     const [{ socket, remoteHost }] = (await once(client, "established")) as [
       { socket: net.Socket; remoteHost?: { host: string; port: number } },
     ];

@@ -10,8 +10,8 @@ import { describe, it } from "node:test";
 import type { Proxy } from "../../src/mechanisms/socks/index.ts";
 import { associate, bind, connect, dial, SocksAgent } from "../../src/mechanisms/socks/index.ts";
 import { closedPort, echo, kept, portOf, tcpServer } from "../mechanisms/socks/scene.ts";
-import { folder, freePort, installed, serverProcess } from "./peer-process.ts";
-import { sshServer } from "./sshd.ts";
+import { folder, freePort, installed, serverProcess } from "../peers/process.ts";
+import { sshServer } from "../peers/sshd.ts";
 
 async function danted(t: TestContext): Promise<number> {
   const home = folder(t);

@@ -24,7 +24,7 @@ export const trace: Command = {
 };
 
 /** One rung an entry; the rail is thick while a transport carries the session, thin while it is suspended, open after the end. */
-export function ladder(timeline: readonly TimelineEntry[], terminal: Terminal): string {
+function ladder(timeline: readonly TimelineEntry[], terminal: Terminal): string {
   const paint = painter(terminal);
   let rail = " ";
   let before: TimelineEntry | undefined;

@@ -45,7 +45,7 @@ export interface NetbiosLimits {
   readonly probesMs: number;
 }
 
-export const DEFAULT_LIMITS: NetbiosLimits = {
+const DEFAULT_LIMITS: NetbiosLimits = {
   connections: 20_000,
   perPeer: 256,
   perPrincipal: 256,

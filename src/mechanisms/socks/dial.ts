@@ -208,7 +208,7 @@ export class Negotiation {
   }
 }
 
-export function chainOf(proxy: DialOptions["proxy"]): readonly Proxy[] {
+function chainOf(proxy: DialOptions["proxy"]): readonly Proxy[] {
   const list: readonly ProxyLike[] = typeof proxy === "object" && Symbol.iterator in proxy ? proxy : [proxy];
   return list.map(parseProxy);
 }

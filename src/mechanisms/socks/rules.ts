@@ -165,7 +165,7 @@ function invalid(message: string, value: unknown): HoldfastError {
 type Group = "public" | "private" | "loopback" | "link-local" | "multicast" | "reserved";
 
 /** What kind of address it is (RFC 6890 and its registries). Addresses that carry an IPv4 one count as that one. */
-export function groupOf(address: Buffer): Group {
+function groupOf(address: Buffer): Group {
   const carried = embedded(address);
   if (carried !== undefined) return groupOf(carried);
   for (const [group, members] of GROUPS) {

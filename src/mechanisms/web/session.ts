@@ -1,4 +1,4 @@
-import type { Handle, Json, Peer, Secret, SessionRecord } from "../../kernel/index.ts";
+import type { ErrorCode, Handle, Json, Peer, Secret, SessionRecord } from "../../kernel/index.ts";
 import { HoldfastError } from "../../kernel/index.ts";
 import type { Exchange } from "./exchange.ts";
 import { isFresh } from "./machine.ts";
@@ -155,8 +155,25 @@ export class WebSession<Data extends Json = Json> {
 
   /** No response leaves before what it may speak of is written. */
   #held<T>(work: () => Promise<T>): Promise<T> {
-    const running = work();
+    const running = work().catch((error: unknown) => {
+      throw withStatus(error);
+    });
     this.#exchange.holdFor(running);
     return running;
   }
 }
+
+/** Express, Fastify and Koa answer with the status that an error carries, where an application does not handle it. */
+function withStatus(error: unknown): unknown {
+  const status = error instanceof HoldfastError ? STATUS[error.code] : undefined;
+  return status === undefined ? error : Object.assign(error as HoldfastError, { status, statusCode: status });
+}
+
+const STATUS: Readonly<Partial<Record<ErrorCode, number>>> = {
+  "store-unavailable": 503,
+  "session-ended": 401,
+  "session-conflict": 409,
+  "limit-reached": 403,
+  locked: 403,
+  "establish-refused": 403,
+};

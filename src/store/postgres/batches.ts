@@ -102,7 +102,7 @@ export function appendValues(batches: readonly (readonly JournalDraft[])[]): unk
   return [drafts.map(handleOf), drafts.map(encodeEntry).join(SEPARATOR)];
 }
 
-export function principalOf(record: SessionRecord): string | null {
+function principalOf(record: SessionRecord): string | null {
   return record.principal === undefined ? null : column(record.principal);
 }
 

@@ -100,7 +100,7 @@ export class Database {
 }
 
 /** The five characters PostgreSQL names its errors with; `undefined` when it was not PostgreSQL that spoke. */
-export function sqlState(error: unknown): string | undefined {
+function sqlState(error: unknown): string | undefined {
   if (!(error instanceof Error) || !("code" in error) || typeof error.code !== "string") return undefined;
   return /^[0-9A-Z]{5}$/.test(error.code) && "severity" in error ? error.code : undefined;
 }

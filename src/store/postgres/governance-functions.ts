@@ -1,7 +1,7 @@
 /** The lock that stands for all barriers; the 64 before it are the shards'. */
 export const BARRIER_LOCK = 64;
 export const MIGRATION_LOCK = 65;
-export const TRIM_LOCK = 66;
+const TRIM_LOCK = 66;
 
 /** What stands above single sessions, single-use values, and the upkeep of the journal. */
 export function governanceFunctions(S: string, lockClass: number): string {

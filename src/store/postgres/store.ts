@@ -109,7 +109,11 @@ class PostgresStore implements SessionStore {
     ack?: Ack,
   ): Promise<UpdateOutcome> {
     assertSuccessor(prev, next);
-    return this.#when(() => this.#writes.update({ prev, next, entries, durable: ack === "durable" }));
+    // A server that crashes must not bring back what was ended, nor a secret that was replaced.
+    const final = next.state === "ended" || next.credentials.current !== prev.credentials.current;
+    return this.#when(() =>
+      this.#writes.update({ prev, next, entries, durable: final || ack === "durable" }),
+    );
   }
 
   purge(record: SessionRecord): Promise<boolean> {

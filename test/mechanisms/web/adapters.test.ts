@@ -165,6 +165,13 @@ for (const [name, start] of Object.entries(servers)) {
         assert.equal(down.headers.get("retry-after"), "1");
         assert.deepEqual(down.headers.getSetCookie(), []);
         store.find = find;
+        const update = store.update.bind(store);
+        store.update = () => Promise.reject(new HoldfastError("store-unavailable", "down for the test"));
+        // What an application does not catch is answered by its framework; node:http and fetch have none.
+        if (["express", "fastify", "koa"].includes(name)) {
+          assert.equal((await jar.fetch(`${base}/count`, post)).status, 503);
+        }
+        store.update = update;
         assert.equal((await jar.fetch(base)).status, 200);
       },
     );

@@ -2,10 +2,12 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import pg from "pg";
 import type { Change, JournalDraft, SessionRecord, SessionStore } from "../../../src/kernel/index.ts";
-import { isHoldfastError } from "../../../src/kernel/index.ts";
+import { isHoldfastError, shardOfPrincipal } from "../../../src/kernel/index.ts";
 import { nearCache } from "../../../src/store/near/index.ts";
+import { createValues } from "../../../src/store/postgres/batches.ts";
 import type { PostgresOptions } from "../../../src/store/postgres/index.ts";
 import { postgres } from "../../../src/store/postgres/index.ts";
+import { places } from "../../../src/store/postgres/writes.ts";
 import { entryOf, following, put, sampleKey, sampleRecord, step } from "../../../src/testing/store/index.ts";
 import { WorkerProcess } from "../../../src/testing/store/worker-process.ts";
 import type { PostgresPeer } from "../../peers/postgres.ts";
@@ -122,6 +124,68 @@ function cases(): void {
       const found = await Promise.all(records.map((record) => stores[0]?.get(record.handle)));
       records = found.map((one, i) => one?.record ?? records[i] ?? sampleRecord());
     }
+  });
+
+  test("a create that is not yet committed holds up who raises an epoch or a barrier, and the other way round", async () => {
+    const schema = fresh();
+    const store = open(schema);
+    await store.nodes();
+    const standing = { epoch: 0, barrierSeq: 0 };
+    const draft = { id: "b", kind: "lock", selector: { principal: "ann" }, reason: "", at: 0 } as const;
+    const raises: [string, (principal: string) => Promise<unknown>, string][] = [
+      [
+        "epoch",
+        (principal) => store.raiseEpoch(principal, [], note("epoch")),
+        "raise_epoch('ann', $1, null, '{}', '{}', '{}', $2, 0, 0)",
+      ],
+      ["barrier", () => store.raiseBarrier(draft, note("note")), "raise_barrier('c', $1, '{}', $2, 0, 0)"],
+    ];
+    for (const [name, raise, raising] of raises) {
+      await raw(async (client) => {
+        const aWaitingLock = async (): Promise<boolean> => {
+          const waiting = await client.query(
+            "select 1 from pg_locks where locktype = 'advisory' and not granted",
+          );
+          return waiting.rows.length > 0;
+        };
+        // A create first: the one who raises waits, so that what it lists next has it.
+        const before = await store.standing("ann");
+        const record = sampleRecord({ principal: "ann", epoch: before.epoch, barrierSeq: before.barrierSeq });
+        await client.query("begin");
+        const values = createValues([{ record, entries: [], standing: before, durable: false }]);
+        const made = await client.query(`select ${schema}.create_sessions(${places(17)}) as outcomes`, [
+          ...values,
+          0,
+          false,
+          0,
+        ]);
+        assert.deepEqual(made.rows, [{ outcomes: ["created"] }], name);
+        let raised = false;
+        const waiting = raise("ann").then(() => (raised = true));
+        await waitFor("the one who raises to wait", aWaitingLock);
+        assert.equal(raised, false);
+        await client.query("commit");
+        await waiting;
+        assert.ok(
+          (await store.list({ term: "p:ann", limit: 100 })).found.some(
+            (found) => found.record.handle === record.handle,
+          ),
+        );
+
+        // One who raises first: the create waits, and is refused.
+        const stale = await store.standing("ann");
+        await client.query("begin");
+        const first = name === "epoch" ? shardOfPrincipal("ann") : null;
+        await client.query(`select ${schema}.${raising}`, [first, JSON.stringify(note("note"))]);
+        const late = sampleRecord({ principal: "ann", epoch: stale.epoch, barrierSeq: stale.barrierSeq });
+        const creating = store.create(late, [], stale);
+        await waitFor("the create to wait", aWaitingLock);
+        await client.query("commit");
+        assert.equal(await creating, "stale-standing", name);
+      });
+    }
+    const bob = sampleRecord({ principal: "bob" });
+    assert.equal(await store.create(bob, [], standing), "stale-standing", "a barrier is everybody's");
   });
 
   test("any number of processes may set the schema up at once", async () => {

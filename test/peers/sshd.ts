@@ -2,7 +2,7 @@ import { chmodSync, copyFileSync, mkdirSync, writeFileSync } from "node:fs";
 import { userInfo } from "node:os";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
-import { folder, freePort, run, serverProcess } from "./peer-process.ts";
+import { folder, freePort, run, serverProcess } from "./process.ts";
 
 export interface SshServer {
   readonly port: number;
@@ -35,8 +35,20 @@ export async function sshServer(t: TestContext): Promise<SshServer> {
   if (process.getuid?.() === 0) mkdirSync("/run/sshd", { recursive: true });
   await serverProcess(t, "/usr/sbin/sshd", ["-D", "-e", "-f", join(home, "sshd_config")], port);
   const options = [
-    ...["-F", "/dev/null", "-i", userKey, "-o", "BatchMode=yes", "-o", "StrictHostKeyChecking=no"],
-    ...["-o", "UserKnownHostsFile=/dev/null", "-o", "LogLevel=ERROR", "-o", "IdentitiesOnly=yes"],
+    "-F",
+    "/dev/null",
+    "-i",
+    userKey,
+    "-o",
+    "BatchMode=yes",
+    "-o",
+    "StrictHostKeyChecking=no",
+    "-o",
+    "UserKnownHostsFile=/dev/null",
+    "-o",
+    "LogLevel=ERROR",
+    "-o",
+    "IdentitiesOnly=yes",
   ];
   return { port, options, host: `${userInfo().username}@127.0.0.1` };
 }
