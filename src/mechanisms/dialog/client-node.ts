@@ -4,14 +4,16 @@ import type { ConnectionOptions } from "node:tls";
 import { connect as connectTls } from "node:tls";
 import { WebSocket } from "ws";
 import { HoldfastError } from "../../kernel/errors.ts";
-import type { ConnectOptions, Link, LinkListener } from "./client.ts";
+import type { Link, LinkListener } from "./client.ts";
+import type { ConnectOptions } from "./connect-options.ts";
 import { connectOver } from "./client.ts";
 import type { Dialog } from "./dialog.ts";
 import { socketLink, webSocketLink } from "./links.ts";
 
-export { Dialog, DialogMessage } from "./dialog.ts";
-export type { DialogEnd, DialogEvents, SendLevel, SyncPoint } from "./dialog.ts";
-export type { DialogMode } from "./client.ts";
+export { Dialog } from "./dialog.ts";
+export { DialogMessage } from "./told.ts";
+export type { DialogEnd, DialogEvents, SendLevel, SyncPoint } from "./told.ts";
+export type { DialogMode } from "./connect-options.ts";
 export { TOKEN } from "./frames.ts";
 
 export interface NodeConnectOptions extends ConnectOptions {
@@ -23,7 +25,11 @@ export interface NodeConnectOptions extends ConnectOptions {
 
 /** Opens a dialog, and keeps it over as many links as it takes. */
 export function connect(url: string, options: NodeConnectOptions = {}): Promise<Dialog> {
-  return connectOver({ open: (at, listener) => openLink(at, listener, options) }, url, options);
+  return connectOver(
+    { open: (at, listener) => openLink(at, listener, options), defer: setImmediate },
+    url,
+    options,
+  );
 }
 
 function openLink(url: string, listener: LinkListener, options: NodeConnectOptions): Link {

@@ -2,10 +2,12 @@ import { HoldfastError } from "../../kernel/errors.ts";
 import type { Fault } from "../../wire/fault.ts";
 import { isFault } from "../../wire/fault.ts";
 import { encodeFrame, FrameReader } from "./codec.ts";
-import type { DialogEnd, DialogHost } from "./dialog.ts";
+import type { ConnectOptions, ProofKey } from "./connect-options.ts";
+import { bytesOf, proofKey, unitsOf } from "./connect-options.ts";
 import { Dialog } from "./dialog.ts";
+import type { DialogEnd, DialogHost } from "./told.ts";
 import type { Credit, Frame } from "./frames.ts";
-import { ABORT, REFUSED, UNIT } from "./frames.ts";
+import { ABORT, REFUSED } from "./frames.ts";
 import { DialogMachine } from "./machine/machine.ts";
 import { proofText } from "./proof.ts";
 
@@ -30,41 +32,10 @@ export interface LinkListener {
 export interface Surroundings {
   /** Begins to open a link; what comes of it the listener hears, never before this returns. */
   open(url: string, listener: LinkListener): Link;
+  /** Runs `run` once all that is being done now is done, microtasks included. */
+  defer(run: () => void): void;
   /** Calls `run` when the network has come back; returns how to stop. */
   online?(run: () => void): () => void;
-}
-
-export type DialogMode = "half-duplex" | "full-duplex" | "simplex-down" | "simplex-up";
-
-export interface ConnectOptions {
-  /** `full-duplex` unless given. */
-  readonly mode?: DialogMode;
-  /** Sync points by themselves every so many bytes (`"1MiB"`), and at most so many unconfirmed. Asks for `sync`. */
-  readonly checkpoint?: { readonly every?: number | string; readonly window?: number };
-  /** Minor and major sync points, and resynchronization. */
-  readonly sync?: boolean;
-  readonly activities?: boolean;
-  /** The other side may refuse to finish. */
-  readonly negotiatedRelease?: boolean;
-  /** Bits of `TOKEN` that begin with the other side. */
-  readonly theirTokens?: number;
-  /** As in the HTTP header; a function is asked for each link. Never put into the URL. */
-  readonly authorization?: string | (() => string | Promise<string>);
-  readonly label?: string;
-  readonly data?: Uint8Array;
-  /** How long the dialog is to be kept without a link; 120,000 ms unless given. The server may allow less. */
-  readonly holdMs?: number;
-  /** What the server may have unacknowledged; 1,024 messages and 1 MiB unless given. */
-  readonly credit?: Credit;
-  readonly maxMessageBytes?: number;
-  /** Own messages held until they are acknowledged: then `send` waits. 4 MiB unless given. */
-  readonly outboxBytes?: number;
-  /** Waits between attempts, doubling, with jitter; 100 and 10,000 ms unless given. */
-  readonly reconnect?: { readonly minMs?: number; readonly maxMs?: number };
-  /** Every resume is signed with a P-256 key that never leaves this process. */
-  readonly proof?: boolean;
-  /** Gives up opening. An open dialog is ended by `finish` or `abort`. */
-  readonly signal?: AbortSignal;
 }
 
 /**
@@ -82,11 +53,6 @@ export async function connectOver(
 
 type OpenedFrame = Extract<Frame, { type: "opened" }>;
 type Refusal = Extract<Frame, { type: "refused" }>;
-
-interface ProofKey {
-  readonly publicKey: Uint8Array;
-  sign(bytes: Uint8Array): Promise<Uint8Array>;
-}
 
 class ClientDialog implements DialogHost {
   readonly opened: Promise<Dialog>;
@@ -139,8 +105,8 @@ class ClientDialog implements DialogHost {
   changed(): void {
     if (this.#scheduled) return;
     this.#scheduled = true;
-    // All that is said in one turn goes out as one message.
-    queueMicrotask(() => {
+    // All that is said in one turn goes out as one message, and one acknowledgement answers all that was read in it.
+    this.#around.defer(() => {
       this.#scheduled = false;
       this.#flush();
     });
@@ -411,44 +377,3 @@ class ClientDialog implements DialogHost {
 const HANDSHAKE_MS = 10_000;
 const HIGH_WATER = 1_048_576;
 const BATCH_BYTES = 65_536;
-
-function unitsOf({
-  mode = "full-duplex",
-  checkpoint,
-  sync,
-  activities,
-  negotiatedRelease,
-}: ConnectOptions): number {
-  let units: number = UNIT.urgent | UNIT.typed | MODES[mode];
-  if (mode === "half-duplex") units |= UNIT.exceptions;
-  if (sync === true || checkpoint !== undefined) units |= UNIT.minor | UNIT.major | UNIT.resync;
-  if (activities === true) units |= UNIT.activity | UNIT.minor | UNIT.resync;
-  return negotiatedRelease === true ? units | UNIT.release : units;
-}
-
-const MODES = {
-  "half-duplex": UNIT.halfDuplex,
-  "full-duplex": UNIT.duplex,
-  "simplex-down": UNIT.simplexDown,
-  "simplex-up": UNIT.simplexUp,
-} as const;
-
-function bytesOf(size: number | string): number {
-  if (typeof size === "number") return size;
-  const [, count, unit = ""] = /^(\d+) *([KMG]i?B)?$/.exec(size) ?? [];
-  const scale = unit.includes("i") ? 1024 : 1000;
-  if (count === undefined)
-    throw new HoldfastError("invalid-argument", `"${size}" is not a size such as "1MiB".`);
-  return Number(count) * scale ** " KMG".indexOf(unit.charAt(0) || " ");
-}
-
-async function proofKey(): Promise<ProofKey> {
-  const { subtle } = globalThis.crypto;
-  const algorithm = { name: "ECDSA", namedCurve: "P-256" };
-  const pair = await subtle.generateKey(algorithm, false, ["sign", "verify"]);
-  return {
-    publicKey: new Uint8Array(await subtle.exportKey("raw", pair.publicKey)),
-    sign: async (bytes) =>
-      new Uint8Array(await subtle.sign({ name: "ECDSA", hash: "SHA-256" }, pair.privateKey, bytes)),
-  };
-}

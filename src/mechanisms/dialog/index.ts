@@ -1,5 +1,6 @@
-export { Dialog, DialogMessage } from "./dialog.ts";
-export type { DialogEnd, DialogEvents, SendLevel, SyncPoint } from "./dialog.ts";
+export { Dialog } from "./dialog.ts";
+export { DialogMessage } from "./told.ts";
+export type { DialogEnd, DialogEvents, SendLevel, SyncPoint } from "./told.ts";
 export { TOKEN, UNIT } from "./frames.ts";
 export type { DialogsOptions, LinkRequest, Welcome } from "./options.ts";
 export { createDialogs, Dialogs } from "./server.ts";

@@ -1,8 +1,9 @@
 import { HoldfastError } from "../../kernel/errors.ts";
 import type { ContentType } from "./codec.ts";
-import type { DialogEnd, DialogHost, SendLevel } from "./dialog.ts";
+
 import { isRefused } from "./machine/events.ts";
 import type { DialogMachine } from "./machine/machine.ts";
+import type { DialogEnd, DialogHost, SendLevel } from "./told.ts";
 
 interface Wait {
   readonly resolve: () => void;
@@ -28,10 +29,10 @@ export class Waits {
   }
 
   content(kind: ContentType, bytes: Uint8Array, until: SendLevel): Promise<void> {
-    if (this.#end !== undefined) return Promise.reject(over(this.#end));
+    if (this.#end !== undefined) return Promise.reject(ended(this.#end));
     if (this.#unaccepted.length === 0 && this.#machine.writable) {
       const number = this.#machine.send(kind, bytes);
-      if (isRefused(number)) return Promise.reject(notNow(number.refused));
+      if (isRefused(number)) return Promise.reject(refusal(number.refused));
       this.#host.changed();
       return until === "memory" ? DONE : this.#reached(until === "acked" ? "acked" : "released", number);
     }
@@ -48,7 +49,7 @@ export class Waits {
   }
 
   until(holds: () => boolean): Promise<void> {
-    if (this.#end !== undefined) return Promise.reject(over(this.#end));
+    if (this.#end !== undefined) return Promise.reject(ended(this.#end));
     if (holds()) return DONE;
     return new Promise((resolve, reject) => this.#conditions.push({ holds, resolve, reject }));
   }
@@ -62,7 +63,7 @@ export class Waits {
       const next = this.#unaccepted.shift();
       if (next === undefined) break;
       const number = this.#machine.send(next.kind, next.bytes);
-      if (isRefused(number)) next.reject(notNow(number.refused));
+      if (isRefused(number)) next.reject(refusal(number.refused));
       else if (next.until === "memory") next.resolve();
       else
         this.#reached(next.until === "acked" ? "acked" : "released", number).then(next.resolve, next.reject);
@@ -79,7 +80,7 @@ export class Waits {
 
   /** What was sent before was taken back. */
   purged(): void {
-    const why = notNow("a resynchronization has taken it back");
+    const why = refusal("a resynchronization has taken it back");
     for (const wait of this.#numbered.acked.splice(0)) wait.reject(why);
   }
 
@@ -88,7 +89,7 @@ export class Waits {
     this.settle();
     const { released, acked, ackable } = this.#numbered;
     for (const one of [...released, ...acked, ...ackable, ...this.#unaccepted, ...this.#conditions])
-      one.reject(over(end));
+      one.reject(ended(end));
     this.#numbered = { released: [], acked: [], ackable: [] };
     this.#unaccepted = [];
     this.#conditions = [];
@@ -116,10 +117,10 @@ export class Waits {
 
 const DONE = Promise.resolve();
 
-function notNow(why: string): HoldfastError {
+export function refusal(why: string): HoldfastError {
   return new HoldfastError("illegal-transition", `Not now: ${why}.`);
 }
 
-function over(end: DialogEnd): HoldfastError {
+export function ended(end: DialogEnd): HoldfastError {
   return new HoldfastError("session-ended", `The dialog is over (${end.reason}). ${end.why}`);
 }

@@ -10,13 +10,13 @@ export const OPEN_STREAM: Script = script(
   IN_TIME,
   `
 local fence = redis.call('HGET', KEYS[1], 'f')
-if fence and tonumber(fence) > tonumber(ARGV[2]) then return {'fenced', time} end
+if fence and tonumber(fence) > tonumber(ARGV[2]) then return 'fenced ' .. time end
 redis.call('HSET', KEYS[1], 'f', ARGV[2])
 redis.call('HSETNX', KEYS[1], 'n', 0)
 redis.call('HSETNX', KEYS[1], 'a', 0)
 redis.call('ZADD', KEYS[2], 0, ARGV[3])
 local state = redis.call('HMGET', KEYS[1], 'a', 'n', 'm')
-return {'opened', time, state[1], state[2], state[3] or ''}
+return {'opened ' .. time, state[1], state[2], state[3] or ''}
 `,
 );
 
@@ -26,10 +26,10 @@ export const APPEND_ENTRIES: Script = script(
   IN_TIME,
   `
 local state = redis.call('HMGET', KEYS[1], 'f', 'n', 'a')
-if not state[1] or tonumber(state[1]) < tonumber(ARGV[2]) then return {'misplaced', time} end
-if tonumber(state[1]) > tonumber(ARGV[2]) then return {'fenced', time} end
+if not state[1] or tonumber(state[1]) < tonumber(ARGV[2]) then return 'misplaced ' .. time end
+if tonumber(state[1]) > tonumber(ARGV[2]) then return 'fenced ' .. time end
 local n = tonumber(state[2])
-if n ~= tonumber(ARGV[3]) then return {'misplaced', time} end
+if n ~= tonumber(ARGV[3]) then return 'misplaced ' .. time end
 for i = 6, #ARGV do
   n = n + 1
   redis.call('XADD', KEYS[2], string.format('%.0f-0', n), 'e', ARGV[i])
@@ -41,7 +41,7 @@ if trim > tonumber(state[3]) then
   redis.call('HSET', KEYS[1], 'a', string.format('%.0f', trim))
   redis.call('XTRIM', KEYS[2], 'MINID', string.format('%.0f-0', trim + 1))
 end
-return {'appended', time}
+return 'appended ' .. time
 `,
 );
 
@@ -51,9 +51,9 @@ export const DROP_STREAM: Script = script(
   IN_TIME,
   `
 local fence = redis.call('HGET', KEYS[1], 'f')
-if fence and tonumber(fence) > tonumber(ARGV[2]) then return {'fenced', time} end
+if fence and tonumber(fence) > tonumber(ARGV[2]) then return 'fenced ' .. time end
 redis.call('DEL', KEYS[1], KEYS[2])
 redis.call('ZREM', KEYS[3], ARGV[3])
-return {'dropped', time}
+return 'dropped ' .. time
 `,
 );

@@ -67,7 +67,7 @@ export class DialogMachine {
   }
 
   /** How far own messages have come: accepted, safe where there is a log, and acknowledged. */
-  get own(): { readonly sent: number; readonly released: number; readonly acked: number } {
+  get own(): Readonly<Record<"sent" | "released" | "acked", number>> {
     return this.#outbox;
   }
 
@@ -173,10 +173,7 @@ export class DialogMachine {
   }
 
   takeEvents(): readonly DialogEvent[] {
-    if (this.#events.length === 0) return NOTHING;
-    const events = this.#events;
-    this.#events = [];
-    return events;
+    return this.#events.length === 0 ? NOTHING : this.#events.splice(0);
   }
 
   // ── what the user may ask for ───────────────────────────────────────────────────────────────────────────────

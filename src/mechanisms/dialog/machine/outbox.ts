@@ -29,7 +29,9 @@ export class Outbox {
   readonly #memoryBytes: number;
   #active = false;
   #head = 0;
+  /** From `#start` on; what lies before was let go of, and is cut off now and then. */
   #frames: Uint8Array[] = [];
+  #start = 0;
   #bytes = 0;
   #resumeAt = 0;
   #credit: Credit = { messages: 0, bytes: 0 };
@@ -56,7 +58,7 @@ export class Outbox {
   }
 
   get #top(): number {
-    return this.#head + this.#frames.length;
+    return this.#head + this.#frames.length - this.#start;
   }
 
   /** The number to read the log from, when what is to be sent next is only there. */
@@ -132,7 +134,7 @@ export class Outbox {
     const before = out.length;
     while (out.length < maxBytes && this.tx < this.released) {
       if (this.#writeGap(out)) continue;
-      const frame = this.#frames[this.tx - this.#head];
+      const frame = this.#frames[this.#start + this.tx - this.#head];
       if (frame === undefined) break;
       const size = contentSize(frame);
       const already = this.tx < this.#resumeAt;
@@ -151,7 +153,7 @@ export class Outbox {
     if (this.tx >= this.released) return false;
     if (this.tx < Math.max(this.droppedBelow, this.#resumeAt))
       return this.tx < this.droppedBelow || this.tx < this.#top;
-    const frame = this.#frames[this.tx - this.#head];
+    const frame = this.#frames[this.#start + this.tx - this.#head];
     if (frame === undefined) return false;
     const size = contentSize(frame);
     if (size >= 0 && this.tx < this.purgedBelow) return !this.#isHeld(size);
@@ -167,7 +169,7 @@ export class Outbox {
       to = Math.min(this.droppedBelow, this.released);
     } else {
       while (to < this.purgedBelow && !this.#isHeld(0)) {
-        const frame = this.#frames[to - this.#head];
+        const frame = this.#frames[this.#start + to - this.#head];
         if (frame === undefined || contentSize(frame) < 0) break;
         to++;
       }
@@ -203,17 +205,25 @@ export class Outbox {
 
   #empty(at: number): void {
     this.#frames = [];
+    this.#start = 0;
     this.#bytes = 0;
     this.#head = at;
   }
 
   /** Lets go of the frames below `number`. */
   #discard(number: number): void {
-    const passed = Math.min(number - this.#head, this.#frames.length);
+    const passed = Math.min(number - this.#head, this.#frames.length - this.#start);
     if (passed <= 0) return;
-    for (let index = 0; index < passed; index++) this.#bytes -= this.#frames[index]?.length ?? 0;
-    this.#frames.splice(0, passed);
+    for (let index = this.#start; index < this.#start + passed; index++) {
+      this.#bytes -= this.#frames[index]?.length ?? 0;
+      this.#frames[index] = GONE;
+    }
+    this.#start += passed;
     this.#head += passed;
+    if (this.#start > 1024 && this.#start * 2 > this.#frames.length) {
+      this.#frames.splice(0, this.#start);
+      this.#start = 0;
+    }
   }
 
   #fly(to: number, size: number): void {
@@ -241,3 +251,5 @@ export class Outbox {
     this.#flightMessages = this.#flightBytes = this.#flightControl = 0;
   }
 }
+
+const GONE = new Uint8Array(0);
