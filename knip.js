@@ -27,6 +27,7 @@ export default {
   entry: [
     ...doors,
     "src/cli/main.ts!",
+    "src/mechanisms/dialog/client-browser.ts!",
     "test/**/*.ts",
     "bench/*.ts",
     "examples/**/*.ts",

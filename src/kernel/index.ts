@@ -7,6 +7,7 @@ export type { Refusal } from "./judge.ts";
 export * from "./kernel.ts";
 export * from "./lifecycle.ts";
 export type { CloseCause, LiveTransport } from "./live.ts";
+export type * from "./log.ts";
 export * from "./policy.ts";
 export * from "./record.ts";
 export * from "./record-codec.ts";

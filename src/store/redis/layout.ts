@@ -30,6 +30,11 @@ export interface Shard {
   /** List of a session's journal entries, oldest first. */
   timeline(handle: string): string;
   ticket(key: string): string;
+  /** Sorted set of the handles that have a stream, all of score 0. */
+  readonly streams: string;
+  /** Stream of a session's log entries, with their number + 1 as id, and the hash of where it stands. */
+  stream(handle: string): string;
+  streamState(handle: string): string;
 }
 
 export class Layout {
@@ -66,5 +71,8 @@ function shard(prefix: string, index: number): Shard {
     term: (term) => `${tag}i:${term}`,
     timeline: (handle) => `${tag}t:${handle}`,
     ticket: (key) => `${tag}x:${key}`,
+    streams: `${tag}l`,
+    stream: (handle) => `${tag}l:${handle}`,
+    streamState: (handle) => `${tag}L:${handle}`,
   };
 }

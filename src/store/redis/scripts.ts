@@ -10,7 +10,7 @@ export interface Script {
   readonly sha: string;
 }
 
-function script(name: string, ...parts: readonly string[]): Script {
+export function script(name: string, ...parts: readonly string[]): Script {
   const source = parts.join("\n").trim();
   return { name, source, sha: createHash("sha1").update(source).digest("hex") };
 }
@@ -20,7 +20,7 @@ function script(name: string, ...parts: readonly string[]): Script {
  * was stuck in a socket, must not carry out what its caller was told had failed. Every write answers its outcome and
  * the server's time as one text, in a list when there is more to say.
  */
-const IN_TIME = `
+export const IN_TIME: string = `
 local clock = redis.call('TIME')
 local time = clock[1] * 1000 + math.floor(clock[2] / 1000)
 if time > tonumber(ARGV[1]) then return 'late ' .. time end

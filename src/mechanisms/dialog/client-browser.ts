@@ -1,0 +1,81 @@
+/** The client for browsers, over the browser's own WebSocket. */
+import type { Link, LinkListener, Surroundings } from "./client.ts";
+import type { ConnectOptions } from "./connect-options.ts";
+import { connectOver } from "./client.ts";
+import type { Dialog } from "./dialog.ts";
+
+export { Dialog } from "./dialog.ts";
+export { DialogMessage } from "./told.ts";
+export type { DialogEnd, DialogEvents, SendLevel, SyncPoint } from "./told.ts";
+export type { ConnectOptions, DialogMode } from "./connect-options.ts";
+export { TOKEN } from "./frames.ts";
+
+/** Opens a dialog at a `wss:` address, and keeps it over as many links as it takes. */
+export function connect(url: string, options?: ConnectOptions): Promise<Dialog> {
+  return connectOver(browser, url, options);
+}
+
+const browser: Surroundings = {
+  open: (url, listener) => openWebSocket(WebSocket, url, listener),
+  defer(run) {
+    // Unlike a timer it is not held back, neither by 4 ms nor in a page in the background.
+    const { port1, port2 } = new MessageChannel();
+    port1.onmessage = () => {
+      port1.close();
+      run();
+    };
+    port2.postMessage(0);
+  },
+  online(run) {
+    addEventListener("online", run);
+    return () => removeEventListener("online", run);
+  },
+};
+
+/** What is used of a WebSocket: the browser's and that of `ws` are ones. */
+interface WebSocketLike {
+  binaryType: string;
+  readonly bufferedAmount: number;
+  onopen: (() => void) | null;
+  onmessage: ((event: { readonly data: unknown }) => void) | null;
+  onclose: (() => void) | null;
+  onerror: (() => void) | null;
+  send(bytes: Uint8Array): void;
+  close(): void;
+}
+
+function openWebSocket(
+  constructor: new (url: string, protocols: string) => WebSocketLike,
+  url: string,
+  listener: LinkListener,
+): Link {
+  const socket = new constructor(url, "holdfast.v1");
+  socket.binaryType = "arraybuffer";
+  socket.onopen = () => listener.open();
+  socket.onmessage = ({ data }) => {
+    if (data instanceof ArrayBuffer) listener.message(new Uint8Array(data));
+    else socket.close();
+  };
+  socket.onclose = () => listener.closed();
+  // What went wrong is told by the close that follows.
+  socket.onerror = () => undefined;
+  return {
+    get buffered() {
+      return socket.bufferedAmount;
+    },
+    send: (message) => socket.send(message),
+    close() {
+      // A socket that is half-open takes its time to close; nobody listens to it any more.
+      socket.onmessage = socket.onclose = null;
+      socket.close();
+    },
+  };
+}
+
+declare const MessageChannel: new () => {
+  readonly port1: { onmessage: (() => void) | null; close(): void };
+  readonly port2: { postMessage(message: number): void };
+};
+declare const WebSocket: new (url: string, protocols: string) => WebSocketLike;
+declare function addEventListener(name: "online", run: () => void): void;
+declare function removeEventListener(name: "online", run: () => void): void;

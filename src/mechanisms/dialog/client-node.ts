@@ -1,0 +1,71 @@
+/** The client for Node: WebSocket (`ws:`, `wss:`) and length-prefixed TCP and TLS (`tcp:`, `tls:`). */
+import { connect as connectTcp } from "node:net";
+import type { ConnectionOptions } from "node:tls";
+import { connect as connectTls } from "node:tls";
+import { WebSocket } from "ws";
+import { HoldfastError } from "../../kernel/errors.ts";
+import type { Link, LinkListener } from "./client.ts";
+import type { ConnectOptions } from "./connect-options.ts";
+import { connectOver } from "./client.ts";
+import type { Dialog } from "./dialog.ts";
+import { socketLink, webSocketLink } from "./links.ts";
+
+export { Dialog } from "./dialog.ts";
+export { DialogMessage } from "./told.ts";
+export type { DialogEnd, DialogEvents, SendLevel, SyncPoint } from "./told.ts";
+export type { DialogMode } from "./connect-options.ts";
+export { TOKEN } from "./frames.ts";
+
+export interface NodeConnectOptions extends ConnectOptions {
+  /** For `wss:` and `tls:`. */
+  readonly tls?: ConnectionOptions;
+  /** HTTP headers of the WebSocket's upgrade. */
+  readonly headers?: Readonly<Record<string, string>>;
+}
+
+/** Opens a dialog, and keeps it over as many links as it takes. */
+export function connect(url: string, options: NodeConnectOptions = {}): Promise<Dialog> {
+  return connectOver(
+    { open: (at, listener) => openLink(at, listener, options), defer: setImmediate },
+    url,
+    options,
+  );
+}
+
+function openLink(url: string, listener: LinkListener, options: NodeConnectOptions): Link {
+  const { protocol, hostname, port } = new URL(url);
+  switch (protocol) {
+    case "ws:":
+    case "wss:": {
+      const { headers, tls } = options;
+      const socket = new WebSocket(url, "holdfast.v1", {
+        perMessageDeflate: false,
+        ...tls,
+        ...(headers !== undefined && { headers: { ...headers } }),
+      });
+      socket.on("open", () => listener.open());
+      return webSocketLink(socket, listener);
+    }
+    case "tcp:":
+    case "tls:": {
+      const host = hostname.replace(/^\[|\]$/g, "");
+      const socket =
+        protocol === "tcp:"
+          ? connectTcp({ host, port: Number(port), noDelay: true })
+          : connectTls({
+              servername: host,
+              ...options.tls,
+              host,
+              port: Number(port),
+              ALPNProtocols: ["holdfast.v1"],
+            });
+      socket.on(protocol === "tcp:" ? "connect" : "secureConnect", () => listener.open());
+      return socketLink(socket, listener);
+    }
+    default:
+      throw new HoldfastError(
+        "invalid-argument",
+        `A dialog is opened at ws:, wss:, tcp: or tls:, not ${protocol}`,
+      );
+  }
+}

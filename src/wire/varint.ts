@@ -1,0 +1,159 @@
+/** The largest number a varint carries here: 2^53 − 1, so that no implementation needs big integers. */
+const MAX_VARINT: number = Number.MAX_SAFE_INTEGER;
+
+/**
+ * Reads bytes, unsigned LEB128 numbers and length-prefixed strings off a `Uint8Array`, in any JavaScript. It never
+ * throws: what cannot be read gives 0 or nothing and sets `fault`, which stays, so that a decoder reads its fields in a
+ * row and asks once.
+ */
+export class ByteReader {
+  readonly bytes: Uint8Array;
+  at: number;
+  fault: string | undefined;
+  /** True when the fault is a bound that was exceeded, not a broken format. */
+  tooLarge = false;
+
+  constructor(bytes: Uint8Array, at = 0) {
+    this.bytes = bytes;
+    this.at = at;
+  }
+
+  get done(): boolean {
+    return this.at >= this.bytes.length;
+  }
+
+  byte(): number {
+    const value = this.bytes[this.at];
+    if (value === undefined) {
+      this.fail("it ends too early");
+      return 0;
+    }
+    this.at++;
+    return value;
+  }
+
+  /** A number of at most `max`, in the shortest form. */
+  varint(max: number = MAX_VARINT): number {
+    let value = 0;
+    let scale = 1;
+    for (let length = 1; length <= 8; length++) {
+      const byte = this.byte();
+      if (this.fault !== undefined) return 0;
+      value += (byte & 0x7f) * scale;
+      if (byte < 0x80) {
+        if (byte === 0 && length > 1) return this.fail("a number is not in its shortest form");
+        return value <= max && value <= MAX_VARINT ? value : this.fail(`a number is above ${max}`, true);
+      }
+      scale *= 128;
+    }
+    return this.fail("a number is longer than 8 bytes");
+  }
+
+  /** As many bytes as the varint in front of them says, at most `max`; a view, not a copy. */
+  block(max: number): Uint8Array {
+    const size = this.varint(MAX_VARINT);
+    if (this.fault !== undefined) return EMPTY;
+    if (size > max) {
+      this.fail(`${size} bytes where at most ${max} are allowed`, true);
+      return EMPTY;
+    }
+    const from = this.at;
+    if (size > this.bytes.length - from) {
+      this.fail("it ends too early");
+      return EMPTY;
+    }
+    this.at = from + size;
+    return this.bytes.subarray(from, from + size);
+  }
+
+  /** A block of well-formed UTF-8. */
+  text(max: number): string {
+    const block = this.block(max);
+    try {
+      return decoder.decode(block);
+    } catch {
+      this.fail("a text is not UTF-8");
+      return "";
+    }
+  }
+
+  fail(why: string, tooLarge = false): 0 {
+    if (this.fault === undefined) {
+      this.fault = why;
+      this.tooLarge = tooLarge;
+    }
+    return 0;
+  }
+}
+
+/** Appends the same to a buffer that grows. */
+export class ByteWriter {
+  #bytes: Uint8Array;
+  #length = 0;
+
+  constructor(sizeHint = 64) {
+    this.#bytes = new Uint8Array(sizeHint);
+  }
+
+  get length(): number {
+    return this.#length;
+  }
+
+  byte(value: number): this {
+    this.#room(1);
+    this.#bytes[this.#length++] = value;
+    return this;
+  }
+
+  varint(value: number): this {
+    this.#room(8);
+    let rest = value;
+    while (rest > 0x7fffffff) {
+      this.#bytes[this.#length++] = (rest % 128) | 0x80;
+      rest = Math.floor(rest / 128);
+    }
+    while (rest > 0x7f) {
+      this.#bytes[this.#length++] = (rest & 0x7f) | 0x80;
+      rest >>>= 7;
+    }
+    this.#bytes[this.#length++] = rest;
+    return this;
+  }
+
+  raw(bytes: Uint8Array): this {
+    this.#room(bytes.length);
+    this.#bytes.set(bytes, this.#length);
+    this.#length += bytes.length;
+    return this;
+  }
+
+  block(bytes: Uint8Array): this {
+    return this.varint(bytes.length).raw(bytes);
+  }
+
+  text(text: string): this {
+    return this.block(encoder.encode(text));
+  }
+
+  /** What was written; the writer is empty again afterwards, and keeps its room unless that has become large. */
+  take(): Uint8Array {
+    const written = this.#bytes.subarray(0, this.#length);
+    this.#length = 0;
+    if (this.#bytes.length <= ROOM_KEPT) return written.slice();
+    this.#bytes = new Uint8Array(64);
+    return written;
+  }
+
+  #room(size: number): void {
+    const needed = this.#length + size;
+    if (needed <= this.#bytes.length) return;
+    const larger = new Uint8Array(Math.max(needed, this.#bytes.length * 2));
+    larger.set(this.#bytes.subarray(0, this.#length));
+    this.#bytes = larger;
+  }
+}
+
+const ROOM_KEPT = 1_048_576;
+const EMPTY = new Uint8Array(0);
+const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });
+const encoder = new TextEncoder();
