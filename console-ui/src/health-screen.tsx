@@ -83,7 +83,7 @@ function Figures({ figures, nodes }: { figures: Summary; nodes: readonly NodeRow
         <Figure
           name="back after"
           value={figures.resumeAfterMs === undefined ? "–" : span(figures.resumeAfterMs)}
-          more="the middle one"
+          more="half of them sooner"
         />
         <Figure name="refused" value={number(refused)} />
         <Figure

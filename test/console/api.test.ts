@@ -3,7 +3,13 @@ import { readFileSync } from "node:fs";
 import { after, before, test } from "node:test";
 import { Ajv2020 } from "ajv/dist/2020.js";
 import { parse } from "yaml";
-import type { Console, ConsoleTokens, Me, SessionPage, SessionRow } from "../../src/console/index.ts";
+import type {
+  Console,
+  ConsoleTokens,
+  SessionDetail,
+  SessionPage,
+  SessionRow,
+} from "../../src/console/index.ts";
 import { routes } from "../../src/console/routes.ts";
 import type { Revocations } from "../../src/governance/index.ts";
 import type { Kernel, SessionRecord } from "../../src/kernel/index.ts";
@@ -98,9 +104,18 @@ test("nobody gets in without a sign-in, and a viewer may only look", async () =>
   });
   const forged = await call("GET", "/api/me", undefined, app.secret?.reveal() ?? "");
   assert.equal(forged.status, 401, "a session of some application is no sign-in here, whatever its roles");
-  const { session, ...me } = (await call<Me>("GET", "/api/me", undefined, viewer)).body;
-  assert.deepEqual(me, { name: "look", role: "viewer", node: "here", version: "0.0.0" });
-  assert.equal((await kernel.lookUp(session))?.principal, "console:look");
+  const me = await call<{ session: string }>("GET", "/api/me", undefined, viewer);
+  assert.deepEqual(me.body, {
+    name: "look",
+    role: "viewer",
+    session: me.body.session,
+    node: "here",
+    version: "0.0.0",
+  });
+  assert.equal(
+    (await call<SessionDetail>("GET", `/api/sessions/${me.body.session}`)).body.session.principal,
+    "console:look",
+  );
   const selector = { principal: "nobody" };
   assert.equal((await call("POST", "/api/revocations", { selector, reason: "x" }, viewer)).status, 403);
   assert.equal((await call("POST", "/api/locks", { selector, reason: "x" }, viewer)).status, 403);
@@ -280,13 +295,15 @@ interface SseEvent {
   readonly data: string;
 }
 
-async function* follow(lastEventId?: string): AsyncGenerator<SseEvent> {
+async function* follow(lastEventId?: string, say: "header" | "query" = "header"): AsyncGenerator<SseEvent> {
   const stop = new AbortController();
   const headers = {
     authorization: `Bearer ${operator}`,
-    ...(lastEventId !== undefined && { "last-event-id": lastEventId }),
+    ...(lastEventId !== undefined && say === "header" && { "last-event-id": lastEventId }),
   };
-  const response = await fetch(`${base}/api/feed`, { headers, signal: stop.signal });
+  const query =
+    lastEventId !== undefined && say === "query" ? `?after=${encodeURIComponent(lastEventId)}` : "";
+  const response = await fetch(`${base}/api/feed${query}`, { headers, signal: stop.signal });
   assert.match(response.headers.get("content-type") ?? "", /^text\/event-stream/);
   let text = "";
   try {
@@ -328,13 +345,16 @@ test("the feed tells of changed rows and entries, and goes on behind its last id
   await first.return(undefined);
   const two = await make("uma");
   await kernel.end(one, { reason: "logout" });
-  const again = follow(seen.id);
-  const rows = await until(again, (event) => event.event === "rows" && event.data.includes(two.handle));
-  const { changed, ended } = JSON.parse(rows.data) as { changed: SessionRow[]; ended: SessionRow[] };
-  assert.ok(
-    changed.some((row) => row.handle === two.handle) && ended.some((row) => row.handle === one.handle),
-  );
-  await again.return(undefined);
+  for (const say of ["header", "query"] as const) {
+    const again = follow(seen.id, say);
+    const rows = await until(again, (event) => event.event === "rows" && event.data.includes(two.handle));
+    const { changed, ended } = JSON.parse(rows.data) as { changed: SessionRow[]; ended: SessionRow[] };
+    assert.ok(
+      changed.some((row) => row.handle === two.handle) && ended.some((row) => row.handle === one.handle),
+      say,
+    );
+    await again.return(undefined);
+  }
   const lost = follow("a cursor of somebody else's");
   await until(lost, (event) => event.event === "gap");
   await lost.return(undefined);

@@ -46,6 +46,13 @@ export async function shot(page: Page, name: string): Promise<void> {
   await page.screenshot({ path: join(SHOTS, `${name}.png`) });
 }
 
+/** As a click on a link to `path` would. */
+export async function follow(page: Page, path: string): Promise<void> {
+  await page.evaluate(
+    `(() => { const link = document.createElement("a"); link.href = ${JSON.stringify(path)}; document.body.append(link); link.click(); link.remove(); })()`,
+  );
+}
+
 export async function fits(page: Page): Promise<boolean> {
   return (await page.evaluate("document.documentElement.scrollWidth <= innerWidth")) === true;
 }
