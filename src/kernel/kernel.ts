@@ -340,7 +340,7 @@ export class Kernel {
 
   /**
    * Ends every session `selector` means: those committed before the call, and those being made while it runs. Resolves
-   * when all of them are refused everywhere; the receipts go on filling in as their transports close.
+   * when the store refuses all of them; near caches of other nodes follow within milliseconds, and the receipts go on filling in as their transports close.
    */
   revoke(selector: Selector, options: RevokeOptions): Promise<Revocation> {
     return this.#revoker.revoke(selector, options);
