@@ -55,7 +55,7 @@ export class Revocations {
   }
 
   /**
-   * As `kernel.revoke`: resolves when every session is refused everywhere, while receipts still fill in.
+   * As `kernel.revoke`: resolves when the store refuses every session, while receipts still fill in.
    * @throws HoldfastError `invalid-argument` for an empty selector, `store-unavailable`.
    */
   async revoke(selector: Selector, options: RevokeOptions): Promise<RevocationRecord> {
