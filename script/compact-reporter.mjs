@@ -1,5 +1,6 @@
 // A reporter for logs: a line for each test file, each failure in full at once, what a failed file wrote, the names of
 // what was skipped, and the counts as the TAP reporter closes with them.
+import { writeFileSync } from "node:fs";
 import { relative } from "node:path";
 import { inspect } from "node:util";
 
@@ -46,6 +47,12 @@ export default async function* compact(events) {
   for (const [file, { failed, output }] of files) {
     if (failed && output.trim() !== "") yield `\nlast output of ${name(file)}\n${indent(output.trimEnd())}\n`;
   }
+  const list = process.env.HOLDFAST_FAILED_FILES;
+  const failures = [...files]
+    .filter(([, { failed }]) => failed)
+    .map(([file]) => relative(process.cwd(), file));
+  if (list !== undefined && failures.length > 0) writeFileSync(list, failures.join("\n"));
+
   const skipped = [...files].flatMap(([file, one]) => one.skipped.map((line) => `${name(file)}: ${line}`));
   if (skipped.length > 0) yield `\nskipped\n${indent(skipped.join("\n"))}\n`;
   yield `\n${counts.map((line) => `# ${line}\n`).join("")}`;

@@ -168,14 +168,14 @@ export function across(name: string, missing: string | undefined, start: () => P
   });
 }
 
-/** What `act` does while the member stands still. One that was stopped in the middle of a write to LMDB holds its lock. */
+/** What `act` does while the member stands still. One that was stopped in the middle of a write to LMDB holds its locks. */
 async function whileFrozen<T>(member: Member, act: () => Promise<T>): Promise<T> {
   for (let attempt = 1; ; attempt++) {
     member.signal("SIGSTOP");
     try {
       return await act();
     } catch (error) {
-      if (attempt === 5 || !/write lock/.test(String(error))) throw error;
+      if (attempt === 10 || !/write lock|from flushing/.test(String(error))) throw error;
     } finally {
       member.signal("SIGCONT");
     }

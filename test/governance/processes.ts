@@ -41,7 +41,18 @@ export class Member {
   ask<Answer>(order: Order): Promise<Answer> {
     const id = this.#orders++;
     return new Promise<Answer>((resolve, reject) => {
-      this.#waiting.set(id, { resolve: resolve as (answer: unknown) => void, reject });
+      // Of use only where something is broken: then the test says so, and stops what it has started.
+      const never = setTimeout(() => reject(new Error(`${this.node} did not answer to ${order.do}`)), 60_000);
+      const settled =
+        <T>(act: (value: T) => void) =>
+        (value: T) => {
+          clearTimeout(never);
+          act(value);
+        };
+      this.#waiting.set(id, {
+        resolve: settled(resolve as (answer: unknown) => void),
+        reject: settled(reject),
+      });
       this.#child.send({ id, order });
     });
   }

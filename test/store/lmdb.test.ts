@@ -150,6 +150,34 @@ test("a process that holds the write lock stops writes for a bounded time, and r
   assert.equal(store.get(record.handle)?.record.data, "after");
 });
 
+test("a process that stands still in the middle of whatever it does stops durable writes for a bounded time", async (t) => {
+  const path = folder(t);
+  const store = use(t, { path, timeoutMs: 50 });
+  const writer = spawn(
+    process.execPath,
+    [fileURLToPath(new URL("./durable-writer.js", import.meta.url)), path],
+    { stdio: ["ignore", "pipe", "inherit"] },
+  );
+  t.after(() => writer.kill("SIGKILL"));
+  await once(writer.stdout, "data");
+  // It holds the lock of the flush most of the time, the write lock now and then, and at times none.
+  for (let stops = 0; stops < 20; stops++) {
+    writer.kill("SIGSTOP");
+    const asked = await Promise.allSettled([
+      store.create(sampleRecord({}), [], await store.standing(undefined), "durable"),
+      store.create(sampleRecord({}), [], await store.standing(undefined), "visible"),
+    ]);
+    for (const one of asked) {
+      if (one.status === "rejected") assert.ok(isHoldfastError(one.reason, "store-unavailable"), one.reason);
+    }
+    writer.kill("SIGCONT");
+  }
+  // Nobody stands in the way any more.
+  writer.kill("SIGKILL");
+  await once(writer, "exit");
+  await put(use(t, { path, timeoutMs: 60_000 }));
+});
+
 test("what a dead process left in the reader table is cleared, and counted", async (t) => {
   const path = folder(t);
   const store = use(t, { path });

@@ -38,7 +38,7 @@ export class WriteQueue {
    * Runs `apply` in the next batch and answers what it returned once that is committed.
    * `apply` must decide before it writes: a batch is not undone for one of its jobs.
    * @throws HoldfastError `store-unavailable` when the write lock was not had in `timeoutMs` (nothing was written then),
-   *   or the commit failed.
+   *   the commit failed, or it was not confirmed in `timeoutMs` more (it may have been written then, and the message says so).
    */
   run<T>(apply: () => T, ack: Ack, timeoutMs: number): Promise<T> {
     return new Promise<T>((resolve, reject) => {
@@ -80,11 +80,14 @@ export class WriteQueue {
       for (const job of this.#waiting.splice(0)) job.fail(error);
     }, timeoutMs);
     let jobs: Job[] = [];
+    // LMDB's writers also wait for each other's flush, and a process that stands still in the middle of one may never end it.
+    let unconfirmed: NodeJS.Timeout | undefined;
     try {
       const committed = this.#root.transaction(() => {
         clearTimeout(tooLate);
         jobs = this.#waiting;
         this.#waiting = [];
+        unconfirmed = setTimeout(() => giveUpOn(jobs), timeoutMs);
         for (const job of jobs) attempt(job);
         if (jobs.length > 0) this.#keepUp();
       });
@@ -109,6 +112,8 @@ export class WriteQueue {
       clearTimeout(tooLate);
       const lost = jobs.length > 0 ? jobs : this.#waiting.splice(0);
       for (const job of lost) job.fail(error);
+    } finally {
+      clearTimeout(unconfirmed);
     }
   }
 
@@ -132,6 +137,15 @@ function attempt(job: Job): void {
   } catch (error) {
     job.fail(error);
   }
+}
+
+/** Those that were settled before are none the worse for it. */
+function giveUpOn(jobs: readonly Job[]): void {
+  const error = new HoldfastError(
+    "store-unavailable",
+    "Another process keeps the store from flushing to disk. What was asked for may have been written all the same.",
+  );
+  for (const job of jobs) job.fail(error);
 }
 
 function unavailable(error: unknown): HoldfastError {
