@@ -47,15 +47,15 @@ export default async function* compact(events) {
   for (const [file, { failed, output }] of files) {
     if (failed && output.trim() !== "") yield `\nlast output of ${name(file)}\n${indent(output.trimEnd())}\n`;
   }
-  const list = process.env.HOLDFAST_FAILED_FILES;
   const failures = [...files]
     .filter(([, { failed }]) => failed)
     .map(([file]) => relative(process.cwd(), file));
-  if (list !== undefined && failures.length > 0) writeFileSync(list, failures.join("\n"));
-
   const skipped = [...files].flatMap(([file, one]) => one.skipped.map((line) => `${name(file)}: ${line}`));
   if (skipped.length > 0) yield `\nskipped\n${indent(skipped.join("\n"))}\n`;
   yield `\n${counts.map((line) => `# ${line}\n`).join("")}`;
+  // Last: who reads it may end this process.
+  const list = process.env.HOLDFAST_FAILED_FILES;
+  if (list !== undefined) writeFileSync(list, failures.join("\n"));
 }
 
 function name(file) {

@@ -2,7 +2,7 @@
 // With CI=true a file that failed is run once more, alone: what fails twice fails the run, what passes then is named as
 // flaky. Nothing a test has started outlives the run.
 import { spawn } from "node:child_process";
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -48,6 +48,7 @@ async function runTwice() {
 async function run(some, concurrency) {
   const list = join(notes, "failed");
   rmSync(list, { force: true });
+  let over = false;
   // Its own process group, so that whatever is left at the end can be found; what it writes comes through us, so that
   // nobody who is left can keep our output open.
   const stdio = process.stdout.isTTY ? "inherit" : ["ignore", "pipe", "pipe"];
@@ -73,24 +74,32 @@ async function run(some, concurrency) {
     kill("SIGKILL");
   }, RUN_LIMIT_MS);
   if (soak) clearTimeout(tooLong);
+  // The runner waits for everybody who holds the output of one of its files, even when it has told all there is.
+  const watch = setInterval(() => {
+    if (over) kill("SIGKILL");
+    over = existsSync(list);
+  }, 5_000);
   const code = await new Promise((resolve) => {
     child.on("exit", (status, signal) => {
       kill("SIGKILL");
-      const code = status ?? (signal ? 1 : 0);
+      const told = readFailed(list);
+      const code = status ?? (signal && told?.length !== 0 ? 1 : 0);
       child.on("close", () => resolve(code));
       setTimeout(() => resolve(code), 2_000).unref();
     });
   });
   clearTimeout(tooLong);
+  clearInterval(watch);
   for (const signal of ["SIGINT", "SIGTERM"]) process.off(signal, stop);
-  return { code, failed: readFailed(list) };
+  return { code, failed: readFailed(list) ?? [] };
 }
 
+/** Undefined when the reporter did not come to its end. */
 function readFailed(list) {
   try {
     return readFileSync(list, "utf8").split("\n").filter(Boolean);
   } catch (error) {
-    if (error.code === "ENOENT") return [];
+    if (error.code === "ENOENT") return undefined;
     throw error;
   }
 }
