@@ -1,8 +1,11 @@
-/** The client for browsers, over the browser's own WebSocket. */
+/** The client for browsers, over the browser's own WebSocket, or its `fetch` where there is no way for one. */
 import type { Link, LinkListener, Surroundings } from "./client.ts";
 import type { ConnectOptions } from "./connect-options.ts";
 import { connectOver } from "./client.ts";
 import type { Dialog } from "./dialog.ts";
+import { alternating } from "./fallback.ts";
+import type { Fetcher } from "./posted-link.ts";
+import { postedLink } from "./posted-link.ts";
 
 export { Dialog } from "./dialog.ts";
 export { DialogMessage } from "./told.ts";
@@ -10,13 +13,21 @@ export type { DialogEnd, DialogEvents, SendLevel, SyncPoint } from "./told.ts";
 export type { ConnectOptions, DialogMode } from "./connect-options.ts";
 export { TOKEN } from "./frames.ts";
 
-/** Opens a dialog at a `wss:` address, and keeps it over as many links as it takes. */
+/** Opens a dialog at a `wss:` address (or `https:`, for an event stream with posts), and keeps it over as many links as it takes. */
 export function connect(url: string, options?: ConnectOptions): Promise<Dialog> {
-  return connectOver(browser, url, options);
+  return connectOver({ open: alternating(openLink, openPosted), ...browser }, url, options);
 }
 
-const browser: Surroundings = {
-  open: (url, listener) => openWebSocket(WebSocket, url, listener),
+const fetcher: Fetcher = async (url, request) => {
+  const { status, body } = await fetch(url, { ...request, credentials: "include" });
+  return { status, body: chunks(body) };
+};
+
+const openPosted: Surroundings["open"] = (url, listener) => postedLink(url, listener, fetcher);
+const openLink: Surroundings["open"] = (url, listener) =>
+  url.startsWith("http") ? openPosted(url, listener) : openWebSocket(WebSocket, url, listener);
+
+const browser: Omit<Surroundings, "open"> = {
   defer(run) {
     // Unlike a timer it is not held back, neither by 4 ms nor in a page in the background.
     const { port1, port2 } = new MessageChannel();
@@ -70,6 +81,12 @@ function openWebSocket(
       socket.close();
     },
   };
+}
+
+/** Not every browser can iterate over a stream. */
+async function* chunks(body: Awaited<ReturnType<typeof fetch>>["body"]): AsyncIterable<Uint8Array> {
+  const reader = body?.getReader();
+  for (let read = await reader?.read(); read?.done === false; read = await reader?.read()) yield read.value;
 }
 
 declare const MessageChannel: new () => {

@@ -182,7 +182,9 @@ export class Greeting {
     if ((carried.record.owner?.epoch ?? 0) > epoch)
       return this.#refuse(REFUSED.busy, "another link was faster");
     carried.record = record;
-    const fault = carried.take(this.#link, frame.position, frame.credit, false);
+    // An EventSource shows that it has the new secret by nothing but its next request.
+    const plain = this.#about.binding === "event-source";
+    const fault = carried.take(this.#link, frame.position, frame.credit, plain);
     if (fault !== undefined) return this.#refuse(REFUSED.outOfStep, fault.why);
     this.carried = carried;
     const holdMs = record.resumableMs ?? 0;

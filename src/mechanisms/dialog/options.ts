@@ -17,7 +17,8 @@ export interface Welcome {
 
 /** What is known of whoever opens or resumes, before anything else is looked at. */
 export interface LinkRequest {
-  readonly binding: "websocket" | "tcp" | "tls" | "sse";
+  /** `sse` is the event stream with posts, `event-source` the event stream alone. */
+  readonly binding: "websocket" | "tcp" | "tls" | "sse" | "event-source";
   /** From OPEN or RESUME, or the HTTP header of that name; "" when there is none. */
   readonly authorization: string;
   readonly address: string;

@@ -1,4 +1,4 @@
-import type { IncomingMessage, Server as HttpServer } from "node:http";
+import type { IncomingMessage, Server as HttpServer, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
@@ -7,11 +7,13 @@ import type { TlsOptions } from "node:tls";
 import { createServer as createTlsServer, TLSSocket } from "node:tls";
 import { WebSocketServer } from "ws";
 import type { CarriedDialog } from "./carried.ts";
-import type { Link, LinkListener } from "./client.ts";
+import type { Link } from "./client.ts";
 import type { Dialog } from "./dialog.ts";
 import { BOUND } from "./frames.ts";
 import type { Around } from "./greeting.ts";
 import { Greeting } from "./greeting.ts";
+import type { Heard } from "./http-links.ts";
+import { HttpLinks } from "./http-links.ts";
 import { socketLink, webSocketLink } from "./links.ts";
 import type { DialogsOptions, LinkRequest, Settings } from "./options.ts";
 import { settle } from "./options.ts";
@@ -46,6 +48,7 @@ export class Dialogs implements AsyncDisposable {
   readonly #links = new Map<Link, Greeting>();
   readonly #servers = new Set<{ close(): unknown }>();
   readonly #stopListening: () => void;
+  readonly #http: HttpLinks;
   #pending = 0;
   #closing = false;
 
@@ -59,6 +62,20 @@ export class Dialogs implements AsyncDisposable {
         if (this.#carried.get(carried.handle) === carried) this.#carried.delete(carried.handle);
       },
     };
+    const { log, outboxBytes, outboxMessages, holdMs } = settings;
+    this.#http = new HttpLinks({
+      admits: () => this.#admits(),
+      welcome: (binding, http, make) => {
+        const about = { binding, address: http.socket.remoteAddress ?? "", http };
+        this.#welcome(make, about, http.headers.authorization ?? "");
+      },
+      // Without a log, what is unacknowledged fills the outbox; that must not be full before the reader is asked back.
+      plainWindow: {
+        messages: Math.min(65_536, log === undefined ? outboxMessages >> 1 : Infinity),
+        bytes: Math.min(2_097_152, log === undefined ? outboxBytes >> 1 : Infinity),
+      },
+      holdMs,
+    });
     this.#stopListening = settings.kernel.onEntry(({ event, handle, detail }) => {
       if (event !== "end" || handle === undefined) return;
       const said = detail?.["reason"];
@@ -81,7 +98,15 @@ export class Dialogs implements AsyncDisposable {
     return () => this.#listeners.delete(listener);
   }
 
-  /** WebSocket, on `path` of a server that goes on serving everything else. */
+  /** A request of the event-stream bindings: for servers that route requests themselves. `attach` does it for its path. */
+  handle(request: IncomingMessage, response: ServerResponse): void {
+    this.#http.handle(request, response);
+  }
+
+  /**
+   * WebSocket and event streams on `path` of a server that goes on serving everything else. What listens to its requests
+   * already does not hear of those any more.
+   */
   attach(server: HttpServer, path: string): void {
     const webSockets = new WebSocketServer({
       noServer: true,
@@ -91,7 +116,7 @@ export class Dialogs implements AsyncDisposable {
       handleProtocols: (offered) => (offered.has("holdfast.v1") ? "holdfast.v1" : false),
     });
     const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-      if (new URL(request.url ?? "/", "http://localhost").pathname !== path) return;
+      if (pathOf(request) !== path) return;
       if (!String(request.headers["sec-websocket-protocol"]).split(/ *, */).includes("holdfast.v1"))
         return void socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
       if (!this.#admits())
@@ -106,6 +131,13 @@ export class Dialogs implements AsyncDisposable {
       });
     };
     server.on("upgrade", upgrade);
+    const others = server.listeners("request");
+    server.removeAllListeners("request");
+    const serve = (request: IncomingMessage, response: ServerResponse): void => {
+      if (pathOf(request) === path) this.handle(request, response);
+      else for (const listener of others) Reflect.apply(listener, server, [request, response]);
+    };
+    server.on("request", serve);
     this.#servers.add({ close: () => server.removeListener("upgrade", upgrade) });
   }
 
@@ -193,11 +225,7 @@ export class Dialogs implements AsyncDisposable {
     return !this.#closing && this.#pending < this.#settings.pendingLinks;
   }
 
-  #welcome(
-    make: (heard: Pick<LinkListener, "message" | "drained" | "closed">) => Link,
-    about: Omit<LinkRequest, "authorization">,
-    header: string,
-  ): void {
+  #welcome(make: (heard: Heard) => Link, about: Omit<LinkRequest, "authorization">, header: string): void {
     this.#pending++;
     let waiting = true;
     const settled = (): void => {
@@ -225,6 +253,11 @@ export class Dialogs implements AsyncDisposable {
     timer.unref();
     this.#links.set(link, greeting);
   }
+}
+
+function pathOf(request: IncomingMessage): string {
+  const target = request.url ?? "/";
+  return target.split("?", 1)[0] ?? target;
 }
 
 function isAddress(address: AddressInfo | string | null): address is AddressInfo {
