@@ -6,16 +6,17 @@ import type { Link } from "./client.ts";
 import { Dialog } from "./dialog.ts";
 import type { DialogEnd, DialogHost } from "./told.ts";
 import type { Credit, Position } from "./frames.ts";
-import { ABORT } from "./frames.ts";
+import { ABORT } from "./numbers.ts";
 import { encodeMark } from "./machine/mark.ts";
 import type { DialogEvent } from "./machine/events.ts";
-import type { DialogMachine } from "./machine/machine.ts";
+import { explain } from "./machine/reasons.ts";
+import type { ServerMachine } from "./machine/server-machine.ts";
 import type { Settings } from "./options.ts";
 
 /** A dialog that this node owns: its machine, its stream in the log, and the link it is on, if any. */
 export class CarriedDialog implements DialogHost {
   readonly dialog: Dialog;
-  readonly machine: DialogMachine;
+  readonly machine: ServerMachine;
   record: SessionRecord;
   readonly #settings: Settings;
   readonly #kernel: Kernel;
@@ -37,7 +38,7 @@ export class CarriedDialog implements DialogHost {
   constructor(
     settings: Settings,
     record: SessionRecord,
-    machine: DialogMachine,
+    machine: ServerMachine,
     logEpoch: number,
     gone: (carried: CarriedDialog) => void,
   ) {
@@ -156,6 +157,10 @@ export class CarriedDialog implements DialogHost {
     this.end("bye", { reason: "aborted", why });
   }
 
+  explain(reason: string): string {
+    return explain(reason);
+  }
+
   /** Ends the session for good. */
   end(reason: EndReason, end: DialogEnd): void {
     if (this.#over) return;
@@ -210,8 +215,9 @@ export class CarriedDialog implements DialogHost {
   }
 
   #misbehaved(fault: Fault): void {
-    this.unlink(ABORT.protocolError, fault.why);
-    this.end("protocol-error", { reason: "failed", why: fault.why });
+    const why = explain(fault.why);
+    this.unlink(ABORT.protocolError, why);
+    this.end("protocol-error", { reason: "failed", why });
   }
 
   #store(): void {

@@ -3,12 +3,13 @@ import type { Link, LinkListener, Surroundings } from "./client.ts";
 import type { ConnectOptions } from "./connect-options.ts";
 import { connectOver } from "./client.ts";
 import type { Dialog } from "./dialog.ts";
+import { isPlain, plainRules } from "./machine/plain-rules.ts";
 
 export { Dialog } from "./dialog.ts";
 export { DialogMessage } from "./told.ts";
 export type { DialogEnd, DialogEvents, SendLevel, SyncPoint } from "./told.ts";
 export type { ConnectOptions, DialogMode } from "./connect-options.ts";
-export { TOKEN } from "./frames.ts";
+export { TOKEN } from "./numbers.ts";
 
 /** Opens a dialog at a `wss:` address, and keeps it over as many links as it takes. */
 export function connect(url: string, options?: ConnectOptions): Promise<Dialog> {
@@ -26,6 +27,10 @@ const browser: Surroundings = {
     };
     port2.postMessage(0);
   },
+  // Tokens and sync points are loaded by those who want them.
+  rules: async (units) => (isPlain(units) ? plainRules : (await import("./machine/rules.ts")).fullRules),
+  // docs/dialog.md has them all.
+  explain: (reason) => reason,
   online(run) {
     addEventListener("online", run);
     return () => removeEventListener("online", run);

@@ -9,12 +9,14 @@ import type { ConnectOptions } from "./connect-options.ts";
 import { connectOver } from "./client.ts";
 import type { Dialog } from "./dialog.ts";
 import { socketLink, webSocketLink } from "./links.ts";
+import { rulesFor } from "./machine/rules-for.ts";
+import { explain } from "./machine/reasons.ts";
 
 export { Dialog } from "./dialog.ts";
 export { DialogMessage } from "./told.ts";
 export type { DialogEnd, DialogEvents, SendLevel, SyncPoint } from "./told.ts";
 export type { DialogMode } from "./connect-options.ts";
-export { TOKEN } from "./frames.ts";
+export { TOKEN } from "./numbers.ts";
 
 export interface NodeConnectOptions extends ConnectOptions {
   /** For `wss:` and `tls:`. */
@@ -26,7 +28,12 @@ export interface NodeConnectOptions extends ConnectOptions {
 /** Opens a dialog, and keeps it over as many links as it takes. */
 export function connect(url: string, options: NodeConnectOptions = {}): Promise<Dialog> {
   return connectOver(
-    { open: (at, listener) => openLink(at, listener, options), defer: setImmediate },
+    {
+      open: (at, listener) => openLink(at, listener, options),
+      defer: setImmediate,
+      rules: rulesFor,
+      explain,
+    },
     url,
     options,
   );

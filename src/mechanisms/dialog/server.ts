@@ -9,7 +9,7 @@ import { WebSocketServer } from "ws";
 import type { CarriedDialog } from "./carried.ts";
 import type { Link, LinkListener } from "./client.ts";
 import type { Dialog } from "./dialog.ts";
-import { BOUND } from "./frames.ts";
+import { BOUND_MESSAGE_BYTES } from "./numbers.ts";
 import type { Around } from "./greeting.ts";
 import { Greeting } from "./greeting.ts";
 import { socketLink, webSocketLink } from "./links.ts";
@@ -87,7 +87,7 @@ export class Dialogs implements AsyncDisposable {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
-      maxPayload: BOUND.messageBytes + 65_536,
+      maxPayload: BOUND_MESSAGE_BYTES + 65_536,
       handleProtocols: (offered) => (offered.has("holdfast.v1") ? "holdfast.v1" : false),
     });
     const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
