@@ -25,7 +25,7 @@ export class ByteReader {
   byte(): number {
     const value = this.bytes[this.at];
     if (value === undefined) {
-      this.fail("it ends too early");
+      this.fail("short");
       return 0;
     }
     this.at++;
@@ -41,12 +41,12 @@ export class ByteReader {
       if (this.fault !== undefined) return 0;
       value += (byte & 0x7f) * scale;
       if (byte < 0x80) {
-        if (byte === 0 && length > 1) return this.fail("a number is not in its shortest form");
-        return value <= max && value <= MAX_VARINT ? value : this.fail(`a number is above ${max}`, true);
+        if (byte === 0 && length > 1) return this.fail("padded");
+        return value <= max && value <= MAX_VARINT ? value : this.fail(`above:${max}`, true);
       }
       scale *= 128;
     }
-    return this.fail("a number is longer than 8 bytes");
+    return this.fail("long");
   }
 
   /** As many bytes as the varint in front of them says, at most `max`; a view, not a copy. */
@@ -54,12 +54,12 @@ export class ByteReader {
     const size = this.varint(MAX_VARINT);
     if (this.fault !== undefined) return EMPTY;
     if (size > max) {
-      this.fail(`${size} bytes where at most ${max} are allowed`, true);
+      this.fail(`size:${max}`, true);
       return EMPTY;
     }
     const from = this.at;
     if (size > this.bytes.length - from) {
-      this.fail("it ends too early");
+      this.fail("short");
       return EMPTY;
     }
     this.at = from + size;
@@ -72,7 +72,7 @@ export class ByteReader {
     try {
       return decoder.decode(block);
     } catch {
-      this.fail("a text is not UTF-8");
+      this.fail("text");
       return "";
     }
   }

@@ -2,20 +2,23 @@ import type { EndReason, Kernel, SessionRecord } from "../../kernel/index.ts";
 import { HoldfastError, isHoldfastError } from "../../kernel/index.ts";
 import type { AppendOutcome } from "../../kernel/log.ts";
 import type { Fault } from "../../wire/fault.ts";
+import { isFault } from "../../wire/fault.ts";
 import type { Link } from "./client.ts";
+import { FrameReader } from "./codec.ts";
 import { Dialog } from "./dialog.ts";
-import type { DialogEnd, DialogHost } from "./told.ts";
+import type { DialogEnd, DialogHost, LastSent } from "./told.ts";
 import type { Credit, Position } from "./frames.ts";
-import { ABORT } from "./frames.ts";
+import { ABORT } from "./numbers.ts";
 import { encodeMark } from "./machine/mark.ts";
 import type { DialogEvent } from "./machine/events.ts";
-import type { DialogMachine } from "./machine/machine.ts";
+import { explain } from "./machine/reasons.ts";
+import type { ServerMachine } from "./machine/server-machine.ts";
 import type { Settings } from "./options.ts";
 
 /** A dialog that this node owns: its machine, its stream in the log, and the link it is on, if any. */
 export class CarriedDialog implements DialogHost {
   readonly dialog: Dialog;
-  readonly machine: DialogMachine;
+  readonly machine: ServerMachine;
   record: SessionRecord;
   readonly #settings: Settings;
   readonly #kernel: Kernel;
@@ -37,7 +40,7 @@ export class CarriedDialog implements DialogHost {
   constructor(
     settings: Settings,
     record: SessionRecord,
-    machine: DialogMachine,
+    machine: ServerMachine,
     logEpoch: number,
     gone: (carried: CarriedDialog) => void,
   ) {
@@ -151,9 +154,32 @@ export class CarriedDialog implements DialogHost {
     });
   }
 
+  async lastSent(): Promise<LastSent | undefined> {
+    const { log } = this.#settings;
+    const { sent } = this.machine.own;
+    for (let end = sent; log !== undefined && end > 0; end -= LOOK_BACK) {
+      const from = Math.max(0, end - LOOK_BACK);
+      const page = { entries: end - from, bytes: Infinity };
+      const entries = await log.read(this.record.handle, from, page);
+      for (const { number, bytes } of entries.filter((entry) => entry.number < end).reverse()) {
+        const frame = new FrameReader(bytes).next();
+        if (isFault(frame)) return undefined;
+        if (frame?.type === "data" || frame?.type === "text" || frame?.type === "typed")
+          return { kind: frame.type, number, bytes: frame.bytes };
+      }
+      // A read gives the first there is, when what was asked for is gone.
+      if ((entries[0]?.number ?? end) > from) return undefined;
+    }
+    return undefined;
+  }
+
   abort(why: string): void {
     this.unlink(ABORT.user, why);
     this.end("bye", { reason: "aborted", why });
+  }
+
+  explain(reason: string): string {
+    return explain(reason);
   }
 
   /** Ends the session for good. */
@@ -210,8 +236,9 @@ export class CarriedDialog implements DialogHost {
   }
 
   #misbehaved(fault: Fault): void {
-    this.unlink(ABORT.protocolError, fault.why);
-    this.end("protocol-error", { reason: "failed", why: fault.why });
+    const why = explain(fault.why);
+    this.unlink(ABORT.protocolError, why);
+    this.end("protocol-error", { reason: "failed", why });
   }
 
   #store(): void {
@@ -322,6 +349,7 @@ export class CarriedDialog implements DialogHost {
 
 /** The session has gone on or ended without waiting for this write. */
 const LATE: ReadonlySet<string> = new Set(["session-ended", "session-fenced", "illegal-transition"]);
+const LOOK_BACK = 64;
 const HIGH_WATER = 1_048_576;
 const BATCH_BYTES = 65_536;
 const PAGE = { entries: 2000, bytes: 262_144 };

@@ -5,13 +5,13 @@ import { connectOver } from "./client.ts";
 import type { Dialog } from "./dialog.ts";
 import { alternating } from "./fallback.ts";
 import type { Fetcher } from "./posted-link.ts";
-import { postedLink } from "./posted-link.ts";
+import { isPlain, plainRules } from "./machine/plain-rules.ts";
 
 export { Dialog } from "./dialog.ts";
 export { DialogMessage } from "./told.ts";
 export type { DialogEnd, DialogEvents, SendLevel, SyncPoint } from "./told.ts";
 export type { ConnectOptions, DialogMode } from "./connect-options.ts";
-export { TOKEN } from "./frames.ts";
+export { TOKEN } from "./numbers.ts";
 
 /** Opens a dialog at a `wss:` address (or `https:`, for an event stream with posts), and keeps it over as many links as it takes. */
 export function connect(url: string, options?: ConnectOptions): Promise<Dialog> {
@@ -23,7 +23,28 @@ const fetcher: Fetcher = async (url, request) => {
   return { status, body: chunks(body) };
 };
 
-const openPosted: Surroundings["open"] = (url, listener) => postedLink(url, listener, fetcher);
+/** Loaded by those who need it: nearly everybody has a WebSocket. */
+const openPosted: Surroundings["open"] = (url, listener) => {
+  let link: Link | undefined;
+  let wanted = true;
+  import("./posted-link.ts").then(
+    ({ postedLink }) => {
+      if (wanted) link = postedLink(url, listener, fetcher);
+    },
+    () => listener.closed(),
+  );
+  return {
+    get buffered() {
+      return link?.buffered ?? 0;
+    },
+    // Nothing is sent before it has opened.
+    send: (message) => link?.send(message),
+    close() {
+      wanted = false;
+      link?.close();
+    },
+  };
+};
 const openLink: Surroundings["open"] = (url, listener) =>
   url.startsWith("http") ? openPosted(url, listener) : openWebSocket(WebSocket, url, listener);
 
@@ -37,6 +58,10 @@ const browser: Omit<Surroundings, "open"> = {
     };
     port2.postMessage(0);
   },
+  // Tokens and sync points are loaded by those who want them.
+  rules: async (units) => (isPlain(units) ? plainRules : (await import("./machine/rules.ts")).fullRules),
+  // docs/dialog.md has them all.
+  explain: (reason) => reason,
   online(run) {
     addEventListener("online", run);
     return () => removeEventListener("online", run);

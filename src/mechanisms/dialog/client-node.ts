@@ -12,12 +12,14 @@ import { nodeFetcher } from "./node-fetcher.ts";
 import { postedLink } from "./posted-link.ts";
 import type { Dialog } from "./dialog.ts";
 import { socketLink, webSocketLink } from "./links.ts";
+import { rulesFor } from "./machine/rules-for.ts";
+import { explain } from "./machine/reasons.ts";
 
 export { Dialog } from "./dialog.ts";
 export { DialogMessage } from "./told.ts";
 export type { DialogEnd, DialogEvents, SendLevel, SyncPoint } from "./told.ts";
 export type { DialogMode } from "./connect-options.ts";
-export { TOKEN } from "./frames.ts";
+export { TOKEN } from "./numbers.ts";
 
 export interface NodeConnectOptions extends ConnectOptions {
   /** For `wss:`, `https:` and `tls:`. */
@@ -31,7 +33,11 @@ export function connect(url: string, options: NodeConnectOptions = {}): Promise<
   const open: Surroundings["open"] = (at, listener) => openLink(at, listener, options);
   const posted: Surroundings["open"] = (at, listener) =>
     postedLink(at, listener, nodeFetcher(options.tls), options.headers);
-  return connectOver({ open: alternating(open, posted), defer: setImmediate }, url, options);
+  return connectOver(
+    { open: alternating(open, posted), defer: setImmediate, rules: rulesFor, explain },
+    url,
+    options,
+  );
 }
 
 function openLink(url: string, listener: LinkListener, options: NodeConnectOptions): Link {

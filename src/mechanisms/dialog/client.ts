@@ -2,14 +2,25 @@ import { HoldfastError } from "../../kernel/errors.ts";
 import type { Fault } from "../../wire/fault.ts";
 import { isFault } from "../../wire/fault.ts";
 import { encodeFrame, FrameReader } from "./codec.ts";
-import type { ConnectOptions, ProofKey } from "./connect-options.ts";
-import { bytesOf, proofKey, unitsOf } from "./connect-options.ts";
+import type { ConnectOptions } from "./connect-options.ts";
+import type { ProofKey } from "./proof-key.ts";
+import { bytesOf, unitsOf } from "./connect-options.ts";
 import { Dialog } from "./dialog.ts";
 import type { DialogEnd, DialogHost } from "./told.ts";
 import type { Credit, Frame } from "./frames.ts";
-import { ABORT, REFUSED } from "./frames.ts";
+import {
+  ABORT_EXPIRED,
+  ABORT_PROTOCOL_ERROR,
+  ABORT_REVOKED,
+  ABORT_SUPERSEDED,
+  ABORT_USER,
+  REFUSED_BUSY,
+  REFUSED_ENDED,
+  REFUSED_LOCKED,
+  REFUSED_UNAVAILABLE,
+} from "./numbers.ts";
 import { DialogMachine } from "./machine/machine.ts";
-import { proofText } from "./proof.ts";
+import type { Rules } from "./machine/rules.ts";
 
 /** One connection, whatever carries it. Messages of the binding go in and come out whole. */
 export interface Link {
@@ -34,6 +45,10 @@ export interface Surroundings {
   open(url: string, listener: LinkListener): Link;
   /** Runs `run` once all that is being done now is done, microtasks included. */
   defer(run: () => void): void;
+  /** The rules for a dialog that may have these units. */
+  rules(units: number): Rules | Promise<Rules>;
+  /** Puts a reason of the machine into words. */
+  explain(reason: string): string;
   /** Calls `run` when the network has come back; returns how to stop. */
   online?(run: () => void): () => void;
 }
@@ -47,8 +62,9 @@ export async function connectOver(
   url: string,
   options: ConnectOptions = {},
 ): Promise<Dialog> {
-  const key = options.proof === true ? await proofKey() : undefined;
-  return new ClientDialog(around, url, options, key).opened;
+  const key = options.proof === true ? await (await import("./proof-key.ts")).proofKey() : undefined;
+  const rules = await around.rules(unitsOf(options));
+  return new ClientDialog(around, url, options, rules, key).opened;
 }
 
 type OpenedFrame = Extract<Frame, { type: "opened" }>;
@@ -60,6 +76,7 @@ class ClientDialog implements DialogHost {
   readonly #around: Surroundings;
   readonly #offline: () => void;
   readonly #options: ConnectOptions;
+  readonly #rules: Rules;
   readonly #key: ProofKey | undefined;
   readonly #credit: Credit;
   #url: string;
@@ -79,10 +96,17 @@ class ClientDialog implements DialogHost {
   #resolve: (dialog: Dialog) => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
 
-  constructor(around: Surroundings, url: string, options: ConnectOptions, key: ProofKey | undefined) {
+  constructor(
+    around: Surroundings,
+    url: string,
+    options: ConnectOptions,
+    rules: Rules,
+    key: ProofKey | undefined,
+  ) {
     this.#around = around;
     this.#url = url;
     this.#options = options;
+    this.#rules = rules;
     this.#key = key;
     this.#credit = options.credit ?? { messages: 1024, bytes: 1_048_576 };
     this.opened = new Promise((resolve, reject) => {
@@ -90,7 +114,7 @@ class ClientDialog implements DialogHost {
       this.#reject = reject;
     });
     options.signal?.addEventListener("abort", () => {
-      if (this.#dialog === undefined) this.#finish({ reason: "aborted", why: "given up by its signal" });
+      if (this.#dialog === undefined) this.#finish({ reason: "aborted", why: "signal" });
     });
     // Where there was no network a wait makes no sense once it is back.
     const online = (): void => {
@@ -113,9 +137,13 @@ class ClientDialog implements DialogHost {
   }
 
   abort(why: string): void {
-    this.#machine?.farewell({ type: "abort", code: ABORT.user, why });
+    this.#machine?.farewell({ type: "abort", code: ABORT_USER, why });
     this.#flush();
     this.#finish({ reason: "aborted", why });
+  }
+
+  explain(reason: string): string {
+    return this.#around.explain(reason);
   }
 
   // ── links ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -161,7 +189,7 @@ class ClientDialog implements DialogHost {
       this.#dialog?.linkChanged("down");
     }
     if (this.#dialog !== undefined && now - this.#lostAt > this.#holdMs) {
-      this.#finish({ reason: "expired", why: "no link could be made in the time it is kept" });
+      this.#finish({ reason: "expired", why: "no link in time" });
       return;
     }
     this.#again(wasReady ? 0 : this.#pause());
@@ -271,10 +299,9 @@ class ClientDialog implements DialogHost {
     const machine = new DialogMachine({
       agreement: { units, tokens, checkpointBytes, checkpointWindow, maxMessageBytes },
       side: 0,
+      rules: this.#rules,
       credit: this.#credit,
-      logged: false,
       outboxBytes: this.#options.outboxBytes ?? 4_194_304,
-      outboxMessages: Infinity,
       pingMs: frame.pingMs,
     });
     machine.linkUp({ next: 0, committed: 0, sent: 0 }, frame.credit, Date.now());
@@ -285,33 +312,34 @@ class ClientDialog implements DialogHost {
 
   async #prove(link: Link, nonce: Uint8Array): Promise<void> {
     if (this.#key === undefined) return this.#drop(link);
-    const signature = await this.#key.sign(proofText(this.handle, this.#epoch, nonce));
+    const signature = await this.#key.sign(this.handle, this.#epoch, nonce);
     if (this.#link === link) link.send(encodeFrame({ type: "proof", signature }));
   }
 
   #refused({ code, retryMs, why }: Refusal): void {
-    if (code === REFUSED.busy || code === REFUSED.unavailable) {
+    if (code === REFUSED_BUSY || code === REFUSED_UNAVAILABLE) {
       this.#link?.close();
       this.#link = undefined;
       this.#again(Math.max(retryMs, this.#pause()));
       return;
     }
     const state = this.#machine?.state;
-    const done = code === REFUSED.ended && state !== undefined && (state.finish === 0 || state.finished);
+    const done = code === REFUSED_ENDED && state !== undefined && (state.finish === 0 || state.finished);
     const reason = done
       ? "finished"
-      : code === REFUSED.locked
+      : code === REFUSED_LOCKED
         ? "revoked"
-        : code === REFUSED.ended
+        : code === REFUSED_ENDED
           ? "expired"
           : "refused";
     this.#finish({ reason, why }, code);
   }
 
   #fail(why: Fault): void {
-    this.#machine?.farewell({ type: "abort", code: ABORT.protocolError, why: why.why });
+    const said = this.explain(why.why);
+    this.#machine?.farewell({ type: "abort", code: ABORT_PROTOCOL_ERROR, why: said });
     this.#flush();
-    this.#finish({ reason: "failed", why: why.why });
+    this.#finish({ reason: "failed", why: said });
   }
 
   // ── moving ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -324,9 +352,9 @@ class ClientDialog implements DialogHost {
       else if (event.type === "migrate") {
         if (event.url !== "") this.#url = event.url;
         if (this.#link !== undefined) this.#drop(this.#link);
-      } else if (event.type === "abort" && event.code !== ABORT.superseded) {
+      } else if (event.type === "abort" && event.code !== ABORT_SUPERSEDED) {
         const reason =
-          event.code === ABORT.revoked ? "revoked" : event.code === ABORT.expired ? "expired" : "aborted";
+          event.code === ABORT_REVOKED ? "revoked" : event.code === ABORT_EXPIRED ? "expired" : "aborted";
         this.#finish({ reason, why: event.why });
       }
     });

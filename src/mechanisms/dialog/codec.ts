@@ -2,7 +2,7 @@ import type { Fault } from "../../wire/fault.ts";
 import { fault } from "../../wire/fault.ts";
 import { ByteReader, ByteWriter } from "../../wire/varint.ts";
 import type { Frame, NumberedFrame } from "./frames.ts";
-import { BOUND } from "./frames.ts";
+import { BOUND_MESSAGE_BYTES } from "./numbers.ts";
 import type { Field } from "./layout.ts";
 import { LAYOUTS } from "./layout.ts";
 
@@ -11,7 +11,7 @@ export class FrameReader {
   readonly #reader: ByteReader;
   readonly #messageBytes: number;
 
-  constructor(bytes: Uint8Array, messageBytes: number = BOUND.messageBytes) {
+  constructor(bytes: Uint8Array, messageBytes: number = BOUND_MESSAGE_BYTES) {
     this.#reader = new ByteReader(bytes);
     this.#messageBytes = messageBytes;
   }
@@ -35,7 +35,7 @@ export class FrameReader {
         reader.block(this.#messageBytes);
       } else {
         const entry = BY_CODE[code];
-        if (entry === undefined) return fault("unsupported", from, `there is no frame of type ${code}`);
+        if (entry === undefined) return fault("unsupported", from, `type:${code}`);
         const frame = readFrame(entry.type, entry.fields, reader);
         if (reader.fault === undefined) return frame;
       }

@@ -1,13 +1,12 @@
-import { ALL_TOKENS, TOKEN } from "./frames.ts";
-import { placementOf, settle, tokensOf } from "./machine/agreement.ts";
+import { ALL_TOKENS, TOKEN_DATA, TOKEN_MAJOR, TOKEN_MINOR } from "./numbers.ts";
+import { placementOf, tokensOf } from "./machine/agreement.ts";
 import type { DialogEvent, Refused } from "./machine/events.ts";
 import { isRefused } from "./machine/events.ts";
 import type { DialogMachine } from "./machine/machine.ts";
 import type { Message } from "./machine/rules.ts";
-import { answerSerial } from "./machine/rules.ts";
-import type { DialogEnd, DialogEvents, DialogHost, SendLevel, SyncPoint } from "./told.ts";
+import type { DialogEnd, DialogEvents, DialogHost, LastSent, SendLevel, SyncPoint } from "./told.ts";
 import { DialogMessage } from "./told.ts";
-import { ended, refusal, Waits } from "./waits.ts";
+import { ended, Waits } from "./waits.ts";
 
 type Item = Extract<DialogEvent, { type: "content" | "gap" | "indication" }>;
 
@@ -54,7 +53,7 @@ export class Dialog {
   }
 
   get hasTurn(): boolean {
-    return this.#has(TOKEN.data);
+    return this.#has(TOKEN_DATA);
   }
 
   // ── content ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -74,6 +73,14 @@ export class Dialog {
   /** Overtakes everything, and is lost with its link. */
   urgent(data: Uint8Array): void {
     this.#did(this.#machine.urgent(data));
+  }
+
+  /**
+   * The newest message that this side has sent, acknowledged or not, as the log has it: where to go on in whatever is being
+   * passed on, after another process took the dialog over. Absent when there was none, or no log.
+   */
+  async lastSent(): Promise<LastSent | undefined> {
+    return this.#host.lastSent?.();
   }
 
   commit(number: number): Promise<void> {
@@ -183,7 +190,7 @@ export class Dialog {
     await this.#obtain(ALL_TOKENS);
     await this.#request(() => ({ type: "finish" }));
     await this.#waits.until(() => this.#machine.state.finished || this.#machine.state.finish === undefined);
-    if (!this.#machine.state.finished) throw refusal("the other side does not want to finish yet");
+    if (!this.#machine.state.finished) throw this.#waits.refusal("unfinished");
   }
 
   /** At once, whatever is under way. */
@@ -242,7 +249,7 @@ export class Dialog {
       case "please": {
         this.#emit("wanted", event.tokens);
         // The turn is the application's to give; what merely stands in the way of the other side is not.
-        const free = event.tokens & ~TOKEN.data;
+        const free = event.tokens & ~TOKEN_DATA;
         if (free !== 0 && !this.#listeners.has("wanted")) this.give(free).catch(() => undefined);
         return;
       }
@@ -269,7 +276,7 @@ export class Dialog {
   #indicate(message: Message): void {
     switch (message.type) {
       case "token-give":
-        if ((message.tokens & TOKEN.data) !== 0) this.#emit("turn", undefined);
+        if ((message.tokens & TOKEN_DATA) !== 0) this.#emit("turn", undefined);
         return;
       case "minor":
         return this.#emit("minor", message.serial);
@@ -294,21 +301,11 @@ export class Dialog {
   /** What this side owes, once everything that came before is committed. */
   #answer(): void {
     const machine = this.#machine;
-    const { exchange, major, confirmer, va, vm, finish, tokens, finished } = machine.state;
+    const { exchange, major, confirmer, va, vm, finish, finished } = machine.state;
     if (finished || this.#end !== undefined) return;
     const peer = 1 - machine.side;
     if (exchange !== undefined) {
-      if (exchange.by !== peer) return;
-      if (exchange.purge === "interrupt" || exchange.purge === "discard")
-        machine.request({ type: `activity-${exchange.purge}-ack` });
-      else {
-        const placed = settle(exchange.placement, tokensOf(machine.agreement.units), tokens);
-        machine.request({
-          type: "resync-ack",
-          serial: answerSerial(machine.state, exchange),
-          tokens: placed,
-        });
-      }
+      if (!machine.answerPurge()) return;
       this.#waits.purged();
       this.#host.changed();
       return;
@@ -372,7 +369,7 @@ export class Dialog {
 
   #did<T>(outcome: T | Refused): T {
     if (this.#end !== undefined) throw ended(this.#end);
-    if (isRefused(outcome)) throw refusal(outcome.refused);
+    if (isRefused(outcome)) throw this.#waits.refusal(outcome.refused);
     this.#host.changed();
     return outcome;
   }
@@ -383,4 +380,4 @@ export class Dialog {
 }
 
 const encoder = new TextEncoder();
-const TURN = TOKEN.data | TOKEN.minor | TOKEN.major;
+const TURN = TOKEN_DATA | TOKEN_MINOR | TOKEN_MAJOR;

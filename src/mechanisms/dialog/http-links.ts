@@ -2,7 +2,7 @@ import { randomBytes } from "node:crypto";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Link, LinkListener } from "./client.ts";
 import { toEvent } from "./event-stream.ts";
-import { BOUND } from "./frames.ts";
+import { BOUND_MESSAGE_BYTES, BOUND_OPEN_DATA_BYTES } from "./numbers.ts";
 import { plainLink } from "./plain-link.ts";
 
 export type Heard = Pick<LinkListener, "message" | "drained" | "closed">;
@@ -78,7 +78,7 @@ export class HttpLinks {
     if (link.posts >= POSTS_AT_ONCE) return answer(response, 429);
     link.posts++;
     response.on("close", () => link.posts--);
-    collect(request, response, BOUND.messageBytes + OVERHEAD_BYTES, (body) =>
+    collect(request, response, BOUND_MESSAGE_BYTES + OVERHEAD_BYTES, (body) =>
       answer(response, link.take(Number(turn), body)),
     );
   }
@@ -173,6 +173,6 @@ function collect(
 
 const OVERHEAD_BYTES = 65_536;
 /** OPEN with all its fields at their bounds is shorter. */
-const OPENING_BYTES = BOUND.openDataBytes + OVERHEAD_BYTES;
+const OPENING_BYTES = BOUND_OPEN_DATA_BYTES + OVERHEAD_BYTES;
 const POSTS_AT_ONCE = 4;
 const CLOSE_MS = 2_000;

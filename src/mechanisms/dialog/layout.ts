@@ -1,6 +1,25 @@
 import type { ByteReader, ByteWriter } from "../../wire/varint.ts";
 import type { Credit, Frame, Position } from "./frames.ts";
-import { ALL_TOKENS, ALL_UNITS, BOUND, GAP_REASONS, MAX_SERIAL, RESYNC_KINDS } from "./frames.ts";
+import {
+  ALL_TOKENS,
+  ALL_UNITS,
+  BOUND_AUTHORIZATION_BYTES,
+  BOUND_CREDIT_BYTES,
+  BOUND_CREDIT_MESSAGES,
+  BOUND_ID_BYTES,
+  BOUND_LABEL_BYTES,
+  BOUND_MESSAGE_BYTES,
+  BOUND_MS,
+  BOUND_OPEN_DATA_BYTES,
+  BOUND_SECRET_BYTES,
+  BOUND_URGENT_BYTES,
+  BOUND_URGENT_OUTSTANDING,
+  BOUND_URL_BYTES,
+  BOUND_WHY_BYTES,
+  GAP_REASONS,
+  MAX_SERIAL,
+  RESYNC_KINDS,
+} from "./numbers.ts";
 
 /** How one field is written and read. Reading never throws: what is wrong is noted in the reader. */
 export interface Field<T> {
@@ -32,7 +51,7 @@ function small(max: number): Field<number> {
     write: (writer, value) => writer.byte(value),
     read(reader) {
       const value = reader.byte();
-      return value <= max ? value : reader.fail("a choice that does not exist");
+      return value <= max ? value : reader.fail("choice");
     },
   };
 }
@@ -47,23 +66,23 @@ function choice<T>(among: readonly [T, ...T[]]): Field<T> {
 
 const any = number();
 const code = number(255);
-const ms = number(BOUND.ms);
+const ms = number(BOUND_MS);
 const serial = number(MAX_SERIAL);
 const units = number(ALL_UNITS);
 const tokens = small(ALL_TOKENS);
 const placement = small(255);
-const id = text(BOUND.idBytes);
-const secret = text(BOUND.secretBytes);
-const why = text(BOUND.whyBytes);
-const authorization = text(BOUND.authorizationBytes);
-const maxMessageBytes = number(BOUND.messageBytes);
-const content = block(BOUND.messageBytes);
+const id = text(BOUND_ID_BYTES);
+const secret = text(BOUND_SECRET_BYTES);
+const why = text(BOUND_WHY_BYTES);
+const authorization = text(BOUND_AUTHORIZATION_BYTES);
+const maxMessageBytes = number(BOUND_MESSAGE_BYTES);
+const content = block(BOUND_MESSAGE_BYTES);
 
 const credit: Field<Credit> = {
   write: (writer, value) => writer.varint(value.messages).varint(value.bytes),
   read: (reader) => ({
-    messages: reader.varint(BOUND.creditMessages),
-    bytes: reader.varint(BOUND.creditBytes),
+    messages: reader.varint(BOUND_CREDIT_MESSAGES),
+    bytes: reader.varint(BOUND_CREDIT_BYTES),
   }),
 };
 
@@ -90,8 +109,8 @@ export const LAYOUTS: { readonly [F in Frame as F["type"]]: Layout<F> } = {
       holdMs: ms,
       proofKey: block(65),
       authorization,
-      label: text(BOUND.labelBytes),
-      data: block(BOUND.openDataBytes),
+      label: text(BOUND_LABEL_BYTES),
+      data: block(BOUND_OPEN_DATA_BYTES),
     },
   },
   opened: {
@@ -143,8 +162,8 @@ export const LAYOUTS: { readonly [F in Frame as F["type"]]: Layout<F> } = {
   ping: { code: 0x42, fields: { id: any, sent: any, next: any } },
   pong: { code: 0x43, fields: { id: any } },
   suspend: { code: 0x44, fields: { reason: code } },
-  migrate: { code: 0x45, fields: { url: text(BOUND.urlBytes), withinMs: ms } },
+  migrate: { code: 0x45, fields: { url: text(BOUND_URL_BYTES), withinMs: ms } },
   abort: { code: 0x46, fields: { code, why } },
-  urgent: { code: 0x47, fields: { bytes: block(BOUND.urgentBytes) } },
-  "urgent-ack": { code: 0x48, fields: { count: number(BOUND.urgentOutstanding) } },
+  urgent: { code: 0x47, fields: { bytes: block(BOUND_URGENT_BYTES) } },
+  "urgent-ack": { code: 0x48, fields: { count: number(BOUND_URGENT_OUTSTANDING) } },
 };

@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import type { WebSocket } from "ws";
 import { isFault } from "../../wire/fault.ts";
 import type { Link, LinkListener } from "./client.ts";
-import { BOUND } from "./frames.ts";
+import { BOUND_MESSAGE_BYTES } from "./numbers.ts";
 import { RecordSplitter, toRecord } from "./records.ts";
 
 type Heard = Pick<LinkListener, "message" | "drained" | "closed">;
@@ -35,7 +35,7 @@ export function webSocketLink(socket: WebSocket, heard: Heard): Link {
 
 /** A message of the binding behind its length. */
 export function socketLink(socket: Socket, heard: Heard): Link {
-  const splitter = new RecordSplitter(BOUND.messageBytes + RECORD_OVERHEAD);
+  const splitter = new RecordSplitter(BOUND_MESSAGE_BYTES + RECORD_OVERHEAD);
   socket.on("data", (chunk) => {
     const records = splitter.push(chunk);
     if (isFault(records)) socket.destroy();

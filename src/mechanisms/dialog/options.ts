@@ -3,7 +3,7 @@ import type { EstablishRequest, Handle, Kernel, Mode, SessionLog } from "../../k
 import { HoldfastError } from "../../kernel/index.ts";
 import type { LogAck } from "../../kernel/log.ts";
 import type { Credit } from "./frames.ts";
-import { ALL_UNITS, UNIT } from "./frames.ts";
+import { ALL_UNITS, UNIT } from "./numbers.ts";
 
 /** Who is on a link, and what the dialogs they open are like. */
 export interface Welcome {

@@ -4,7 +4,7 @@ import type { Link } from "./client.ts";
 import { decodeFrames, encodeFrame } from "./codec.ts";
 import { toEvent } from "./event-stream.ts";
 import type { Frame } from "./frames.ts";
-import { BOUND, REFUSED, UNIT } from "./frames.ts";
+import { BOUND_CREDIT_BYTES, BOUND_LABEL_BYTES, BOUND_MESSAGE_BYTES, REFUSED, UNIT } from "./numbers.ts";
 import type { Heard } from "./http-links.ts";
 import { answer, STREAM_HEADERS } from "./http-links.ts";
 
@@ -198,19 +198,19 @@ function openFrame(request: IncomingMessage, window: PlainOptions["window"], hol
     placement: 0,
     checkpointBytes: 0,
     checkpointWindow: 0,
-    maxMessageBytes: BOUND.messageBytes,
+    maxMessageBytes: BOUND_MESSAGE_BYTES,
     credit: creditOf(window),
     holdMs,
     proofKey: new Uint8Array(0),
     authorization: "",
-    label: label.slice(0, BOUND.labelBytes / 4),
+    label: label.slice(0, BOUND_LABEL_BYTES / 4),
     data: new Uint8Array(0),
   };
 }
 
 /** More than the window, so that it is this link that notices when it is used up. */
 function creditOf({ messages, bytes }: PlainOptions["window"]): { messages: number; bytes: number } {
-  return { messages: messages + 1, bytes: Math.min(bytes + BOUND.messageBytes, BOUND.creditBytes) };
+  return { messages: messages + 1, bytes: Math.min(bytes + BOUND_MESSAGE_BYTES, BOUND_CREDIT_BYTES) };
 }
 
 const STATUS: Readonly<Record<number, number>> = {

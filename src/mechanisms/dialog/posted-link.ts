@@ -1,7 +1,7 @@
 import { isFault } from "../../wire/fault.ts";
 import type { Link, LinkListener } from "./client.ts";
 import { EventSplitter, fromBase64url } from "./event-stream.ts";
-import { BOUND } from "./frames.ts";
+import { BOUND_MESSAGE_BYTES } from "./numbers.ts";
 
 /** One HTTP request, however the place it runs in makes it. */
 export type Fetcher = (
@@ -181,4 +181,4 @@ const ATTEMPTS = 4;
 const CLOSE_MS = 2_000;
 const POST_BYTES = 1_048_576;
 /** An event holds one message of the binding in base64. */
-const MAX_CHARS = ((BOUND.messageBytes + 65_536) * 4) / 3 + 64;
+const MAX_CHARS = ((BOUND_MESSAGE_BYTES + 65_536) * 4) / 3 + 64;

@@ -9,7 +9,7 @@ import { WebSocketServer } from "ws";
 import type { CarriedDialog } from "./carried.ts";
 import type { Link } from "./client.ts";
 import type { Dialog } from "./dialog.ts";
-import { BOUND } from "./frames.ts";
+import { BOUND_MESSAGE_BYTES } from "./numbers.ts";
 import type { Around } from "./greeting.ts";
 import { Greeting } from "./greeting.ts";
 import type { Heard } from "./http-links.ts";
@@ -80,10 +80,10 @@ export class Dialogs implements AsyncDisposable {
       if (event !== "end" || handle === undefined) return;
       const said = detail?.["reason"];
       const reason = typeof said === "string" ? said : "";
+      const carried = this.#carried.get(handle);
+      if (reason === "finished") return carried?.close({ reason: "finished", why: "" });
       const expired = reason.endsWith("expired") || reason === "timeout";
-      this.#carried
-        .get(handle)
-        ?.end("revoked", { reason: expired ? "expired" : "revoked", why: `it was ended: ${reason}` });
+      carried?.end("revoked", { reason: expired ? "expired" : "revoked", why: `it was ended: ${reason}` });
     });
   }
 
@@ -112,7 +112,7 @@ export class Dialogs implements AsyncDisposable {
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
-      maxPayload: BOUND.messageBytes + 65_536,
+      maxPayload: BOUND_MESSAGE_BYTES + 65_536,
       handleProtocols: (offered) => (offered.has("holdfast.v1") ? "holdfast.v1" : false),
     });
     const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {

@@ -32,7 +32,7 @@ export class Waits {
     if (this.#end !== undefined) return Promise.reject(ended(this.#end));
     if (this.#unaccepted.length === 0 && this.#machine.writable) {
       const number = this.#machine.send(kind, bytes);
-      if (isRefused(number)) return Promise.reject(refusal(number.refused));
+      if (isRefused(number)) return Promise.reject(this.refusal(number.refused));
       this.#host.changed();
       return until === "memory" ? DONE : this.#reached(until === "acked" ? "acked" : "released", number);
     }
@@ -63,7 +63,7 @@ export class Waits {
       const next = this.#unaccepted.shift();
       if (next === undefined) break;
       const number = this.#machine.send(next.kind, next.bytes);
-      if (isRefused(number)) next.reject(refusal(number.refused));
+      if (isRefused(number)) next.reject(this.refusal(number.refused));
       else if (next.until === "memory") next.resolve();
       else
         this.#reached(next.until === "acked" ? "acked" : "released", number).then(next.resolve, next.reject);
@@ -80,8 +80,13 @@ export class Waits {
 
   /** What was sent before was taken back. */
   purged(): void {
-    const why = refusal("a resynchronization has taken it back");
+    const why = this.refusal("taken");
     for (const wait of this.#numbered.acked.splice(0)) wait.reject(why);
+  }
+
+  refusal(reason: string): HoldfastError {
+    const why = this.#host.explain(reason);
+    return new HoldfastError("illegal-transition", `Not now: ${why}.`, { detail: { reason } });
   }
 
   close(end: DialogEnd): void {
@@ -116,10 +121,6 @@ export class Waits {
 }
 
 const DONE = Promise.resolve();
-
-export function refusal(why: string): HoldfastError {
-  return new HoldfastError("illegal-transition", `Not now: ${why}.`);
-}
 
 export function ended(end: DialogEnd): HoldfastError {
   return new HoldfastError("session-ended", `The dialog is over (${end.reason}). ${end.why}`);

@@ -16,7 +16,7 @@ import {
   toEvent,
 } from "../../../src/mechanisms/dialog/event-stream.ts";
 import type { Frame } from "../../../src/mechanisms/dialog/frames.ts";
-import { REFUSED, UNIT } from "../../../src/mechanisms/dialog/frames.ts";
+import { REFUSED, UNIT } from "../../../src/mechanisms/dialog/numbers.ts";
 import type { Dialog } from "../../../src/mechanisms/dialog/index.ts";
 import { embeddedLog } from "../../../src/store/embedded/log.ts";
 import { memory } from "../../../src/store/memory/index.ts";
