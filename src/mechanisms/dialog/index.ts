@@ -5,3 +5,7 @@ export { TOKEN, UNIT } from "./numbers.ts";
 export type { DialogsOptions, LinkRequest, Welcome } from "./options.ts";
 export { createDialogs, Dialogs } from "./server.ts";
 export type { Arrival, DialogListenOptions } from "./server.ts";
+export { Feed } from "./feed.ts";
+export type { FeedItem, FeedOptions, FeedSource } from "./feed.ts";
+export { passOn, serveFeed } from "./feed-readers.ts";
+export type { FeedReaderOptions } from "./feed-readers.ts";

@@ -58,6 +58,8 @@ export interface DialogsOptions {
   /** Links that have not opened or resumed a dialog; 1,000 unless given. More are refused at once. */
   readonly pendingLinks?: number;
   readonly handshakeMs?: number;
+  /** How often streams in the log whose dialogs are forgotten are looked for; 600,000 ms unless given. */
+  readonly sweepMs?: number;
   readonly onFault?: (error: unknown) => void;
 }
 
@@ -81,6 +83,7 @@ export function settle(options: DialogsOptions): Settings {
     outboxMessages: logged ? 10_000_000 : 100_000,
     pendingLinks: 1000,
     handshakeMs: 10_000,
+    sweepMs: 600_000,
     onFault: () => undefined,
     ...options,
     checkpoint: { bytes: options.checkpoint?.bytes ?? 0, window: options.checkpoint?.window ?? 0 },
@@ -92,6 +95,7 @@ export function settle(options: DialogsOptions): Settings {
     "outboxMessages",
     "handshakeMs",
     "pendingLinks",
+    "sweepMs",
   ] as const) {
     if (!(settings[name] >= 1))
       throw new HoldfastError("invalid-argument", `${name} is a number from 1 on.`, {

@@ -17,6 +17,7 @@ import { HttpLinks } from "./http-links.ts";
 import { socketLink, webSocketLink } from "./links.ts";
 import type { DialogsOptions, LinkRequest, Settings } from "./options.ts";
 import { settle } from "./options.ts";
+import { sweepOrphans } from "./sweep.ts";
 
 export interface DialogListenOptions {
   /** 127.0.0.1 unless given. */
@@ -49,6 +50,7 @@ export class Dialogs implements AsyncDisposable {
   readonly #servers = new Set<{ close(): unknown }>();
   readonly #stopListening: () => void;
   readonly #http: HttpLinks;
+  readonly #sweeper: NodeJS.Timeout | undefined;
   #pending = 0;
   #closing = false;
 
@@ -76,6 +78,14 @@ export class Dialogs implements AsyncDisposable {
       },
       holdMs,
     });
+    if (log !== undefined) {
+      const sweep = (): void =>
+        void sweepOrphans(settings.kernel, log)
+          .catch(settings.onFault)
+          .then(() => (this.#closing ? undefined : this.#sweeper?.refresh()));
+      this.#sweeper = setTimeout(sweep, settings.sweepMs);
+      this.#sweeper.unref();
+    }
     this.#stopListening = settings.kernel.onEntry(({ event, handle, detail }) => {
       if (event !== "end" || handle === undefined) return;
       const said = detail?.["reason"];
@@ -191,6 +201,7 @@ export class Dialogs implements AsyncDisposable {
   async close(): Promise<void> {
     this.#closing = true;
     this.#stopListening();
+    clearTimeout(this.#sweeper);
     for (const server of this.#servers) server.close();
     this.#servers.clear();
     const carried = [...this.#carried.values()];
