@@ -2,6 +2,7 @@ import { isIPv4 } from "node:net";
 import type { Kernel, PrincipalLimit } from "../kernel/index.ts";
 import type { ListenerConfig } from "./config.ts";
 import type { Log } from "./log.ts";
+import type { Topics } from "./topics.ts";
 import type { JsonSchema } from "./schema.ts";
 
 /** What a listener is given. */
@@ -12,6 +13,8 @@ export interface ListenerContext {
   readonly data: string;
   /** What the configuration says of this mechanism's principals. */
   readonly limit: PrincipalLimit | undefined;
+  /** What listeners write and read together, opened with the first use. */
+  readonly topics: Topics;
 }
 
 /** A mechanism, listening. */

@@ -158,4 +158,4 @@ export function configSchema(kinds: Readonly<Record<string, JsonSchema>>): JsonS
   };
 }
 
-export { span as spanSchema };
+export { span as spanSchema, tls as tlsSchema };

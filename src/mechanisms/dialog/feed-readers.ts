@@ -104,19 +104,36 @@ function flushed(response: ServerResponse, signal: AbortSignal): Promise<void> {
 }
 
 /**
- * Sends a feed on over a dialog, as JSON texts: `{"n":17,"text":"…"}`, `{"n":18,"data":"<base64>"}`, `{"n":40,"gap":[19,40]}`.
- * A dialog that comes from another node goes on behind what was sent there. Resolves when the dialog is over, here.
+ * Sends a feed on over a dialog, as JSON texts: `{"n":16,"topic":"news"}` before everything, then `{"n":17,"text":"…"}`,
+ * `{"n":18,"data":"<base64>"}`, `{"n":40,"gap":[19,40]}`. A dialog that comes from another node goes on behind what was sent
+ * there. Resolves when the dialog is over, here.
  */
 export async function passOn(feed: Feed, dialog: Dialog, from: number | "oldest" | "newest"): Promise<void> {
   const over = new AbortController();
   dialog.on("end", () => over.abort());
   try {
     const last = await dialog.lastSent();
-    const told = last === undefined ? undefined : numberOf(last.bytes);
-    for await (const item of feed.follow(told === undefined ? from : told + 1, over.signal))
-      await dialog.send(messageOf(item));
+    let next = last === undefined ? undefined : numberOf(last.bytes) + 1;
+    if (next === undefined) {
+      next = await feed.place(from);
+      await dialog.send(JSON.stringify({ n: next - 1, topic: feed.name }));
+    }
+    for await (const item of feed.follow(next, over.signal)) await dialog.send(messageOf(item));
   } catch (error) {
     // It was revoked, or goes on elsewhere.
+    if (!isHoldfastError(error, "session-ended")) throw error;
+  }
+}
+
+/** Adds what comes over a dialog to a feed, each message once, however often it comes again. */
+export async function takeIn(feed: Feed, dialog: Dialog): Promise<void> {
+  try {
+    for await (const message of dialog) {
+      const content = message.kind === "text" ? message.text : message.bytes;
+      await feed.publish(content, { id: dialog.handle, number: message.number });
+      await message.commit();
+    }
+  } catch (error) {
     if (!isHoldfastError(error, "session-ended")) throw error;
   }
 }
@@ -129,10 +146,10 @@ function messageOf(item: FeedItem): string {
     : JSON.stringify({ n: item.number, data: Buffer.from(item.bytes).toString("base64") });
 }
 
-function numberOf(bytes: Uint8Array): number | undefined {
+function numberOf(bytes: Uint8Array): number {
   const said: unknown = JSON.parse(decoder.decode(bytes));
   const number = typeof said === "object" && said !== null && "n" in said ? said.n : undefined;
-  return typeof number === "number" ? number : undefined;
+  return typeof number === "number" ? number : -1;
 }
 
 function startOf(request: IncomingMessage): number | "oldest" | "newest" | undefined {

@@ -44,8 +44,8 @@ interface Waiting {
 export class Feed {
   readonly name: string;
   readonly handle: Handle;
+  keep: number;
   readonly #log: SessionLog;
-  readonly #keep: number;
   readonly #ack: LogAck;
   readonly #lookMs: number;
   /** Absent before the first publication, and when it is not known what became of the last. */
@@ -66,7 +66,7 @@ export class Feed {
     this.name = name;
     this.handle = feedHandle(name);
     this.#log = log;
-    this.#keep = keep;
+    this.keep = keep;
     this.#ack = durability ?? (log.kind === "memory" ? "memory" : "stored");
     this.#lookMs = lookMs;
   }
@@ -87,24 +87,29 @@ export class Feed {
     });
   }
 
+  /** The number at which reading from there begins. */
+  async place(from: number | "oldest" | "newest"): Promise<number> {
+    if (from === "newest") return this.#end();
+    if (from !== "oldest") return from;
+    const [first] = await this.#log.read(this.handle, 0, { entries: 1, bytes: 1 });
+    return first?.number ?? 0;
+  }
+
   /** Entries from number `from` on, and then those that come, until `signal`. `newest`: only those that come. */
   async *follow(
     from: number | "oldest" | "newest",
     signal: AbortSignal,
   ): AsyncGenerator<FeedItem, void, void> {
-    let next = from === "oldest" ? 0 : from === "newest" ? await this.#end() : from;
-    // Whoever wants the oldest misses nothing of what was before it.
-    let missesNothing = from === "oldest";
-    if (next > 0 && from !== "newest" && next > (await this.#end())) {
+    let next = await this.place(from);
+    if (next > (await this.#end())) {
       yield { type: "reset" };
-      next = 0;
-      missesNothing = true;
+      next = await this.place("oldest");
     }
     while (!signal.aborted) {
       const version = this.#version;
       const entries = await this.#log.read(this.handle, next, PAGE);
       const first = entries[0]?.number ?? next;
-      if (first > next && !missesNothing) yield { type: "gap", from: next, to: first - 1 };
+      if (first > next) yield { type: "gap", from: next, to: first - 1 };
       for (const { number, bytes } of entries) {
         const frame = new FrameReader(bytes).next();
         if (isFault(frame) || (frame?.type !== "text" && frame?.type !== "data"))
@@ -114,7 +119,6 @@ export class Feed {
           );
         yield { type: "entry", number, kind: frame.type, bytes: frame.bytes };
         next = number + 1;
-        missesNothing = false;
         if (signal.aborted) return;
       }
       if (entries.length === 0 && version === this.#version) await this.#changed(signal);
@@ -153,7 +157,7 @@ export class Feed {
       const fresh = batch.filter(({ source }) => isFresh(accepted, source));
       let number = stream.next;
       const numbers = new Map(fresh.map((one) => [one, number++]));
-      const first = number - stream.first > this.#keep * SLACK ? number - this.#keep : stream.first;
+      const first = number - stream.first > this.keep * SLACK ? number - this.keep : stream.first;
       const hasSources = fresh.some(({ source }) => source !== undefined);
       const added = {
         from: stream.next,

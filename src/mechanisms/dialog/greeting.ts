@@ -26,7 +26,7 @@ export interface Around {
   /** The dialog, if this node owns it. */
   readonly carried: (handle: string) => CarriedDialog | undefined;
   /** A dialog begins, or comes here from another node. */
-  readonly arrived: (carried: CarriedDialog, rehydrated: boolean) => void;
+  readonly arrived: (carried: CarriedDialog, rehydrated: boolean, data?: Uint8Array) => void;
   readonly gone: (carried: CarriedDialog) => void;
 }
 
@@ -131,7 +131,7 @@ export class Greeting {
       holdMs,
       pingMs: settings.pingMs,
     });
-    this.#around.arrived(carried, false);
+    this.#around.arrived(carried, false, frame.data);
     await carried.start();
   }
 

@@ -1,11 +1,12 @@
 export { Dialog } from "./dialog.ts";
 export { DialogMessage } from "./told.ts";
 export type { DialogEnd, DialogEvents, LastSent, SendLevel, SyncPoint } from "./told.ts";
+export type { DialogMode } from "./connect-options.ts";
 export { TOKEN, UNIT } from "./numbers.ts";
 export type { DialogsOptions, LinkRequest, Welcome } from "./options.ts";
 export { createDialogs, Dialogs } from "./server.ts";
-export type { Arrival, DialogListenOptions } from "./server.ts";
+export type { Arrival, DialogListenOptions, Listening } from "./server.ts";
 export { Feed } from "./feed.ts";
 export type { FeedItem, FeedOptions, FeedSource } from "./feed.ts";
-export { passOn, serveFeed } from "./feed-readers.ts";
+export { passOn, serveFeed, takeIn } from "./feed-readers.ts";
 export type { FeedReaderOptions } from "./feed-readers.ts";

@@ -2,6 +2,7 @@ import type { IncomingMessage } from "node:http";
 import type { EstablishRequest, Handle, Kernel, Mode, SessionLog } from "../../kernel/index.ts";
 import { HoldfastError } from "../../kernel/index.ts";
 import type { LogAck } from "../../kernel/log.ts";
+import type { DialogMode } from "./connect-options.ts";
 import type { Credit } from "./frames.ts";
 import { ALL_UNITS, UNIT } from "./numbers.ts";
 
@@ -108,6 +109,12 @@ export function settle(options: DialogsOptions): Settings {
       "A log in memory keeps nothing that dialogs do not keep; leave it out.",
     );
   return settings;
+}
+
+export function dialogMode(units: number): DialogMode {
+  if ((units & UNIT.simplexDown) !== 0) return "simplex-down";
+  if ((units & UNIT.simplexUp) !== 0) return "simplex-up";
+  return (units & UNIT.halfDuplex) !== 0 ? "half-duplex" : "full-duplex";
 }
 
 /** The kernel's word for the mode that was agreed on. */

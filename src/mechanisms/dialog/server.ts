@@ -16,7 +16,8 @@ import type { Heard } from "./http-links.ts";
 import { HttpLinks } from "./http-links.ts";
 import { socketLink, webSocketLink } from "./links.ts";
 import type { DialogsOptions, LinkRequest, Settings } from "./options.ts";
-import { settle } from "./options.ts";
+import type { DialogMode } from "./connect-options.ts";
+import { dialogMode, settle } from "./options.ts";
 import { sweepOrphans } from "./sweep.ts";
 
 export interface DialogListenOptions {
@@ -28,11 +29,21 @@ export interface DialogListenOptions {
   readonly tls?: TlsOptions;
 }
 
+export interface Listening {
+  readonly host: string;
+  readonly port: number;
+  /** Another certificate, for links from now on. */
+  renew(tls: TlsOptions): void;
+}
+
 /** How a dialog comes to the application: anew, or with all that was left of it on another node. */
 export interface Arrival {
   readonly rehydrated: boolean;
+  readonly mode: DialogMode;
   readonly principal?: string;
   readonly label?: string;
+  /** What came with OPEN, for dialogs that begin here. */
+  readonly data?: Uint8Array;
 }
 
 /** @throws HoldfastError `invalid-argument` for an option that makes no sense, naming it. */
@@ -59,7 +70,7 @@ export class Dialogs implements AsyncDisposable {
     this.#around = {
       settings,
       carried: (handle) => this.#carried.get(handle),
-      arrived: (carried, rehydrated) => this.#arrived(carried, rehydrated),
+      arrived: (carried, rehydrated, data) => this.#arrived(carried, rehydrated, data),
       gone: (carried) => {
         if (this.#carried.get(carried.handle) === carried) this.#carried.delete(carried.handle);
       },
@@ -152,10 +163,7 @@ export class Dialogs implements AsyncDisposable {
   }
 
   /** Length-prefixed TCP or TLS. Rejects with the system's error when it cannot listen. */
-  async listen({ host = "127.0.0.1", port = 0, tls }: DialogListenOptions = {}): Promise<{
-    host: string;
-    port: number;
-  }> {
+  async listen({ host = "127.0.0.1", port = 0, tls }: DialogListenOptions = {}): Promise<Listening> {
     const accept = (socket: Socket): void => {
       if (!this.#admits()) return void socket.destroy();
       socket.setNoDelay(true);
@@ -169,10 +177,9 @@ export class Dialogs implements AsyncDisposable {
       } as const;
       this.#welcome((heard) => socketLink(socket, heard), about, "");
     };
-    const server =
-      tls === undefined
-        ? createServer({ noDelay: true }, accept)
-        : createTlsServer({ ...tls, ALPNProtocols: ["holdfast.v1"] }, accept);
+    const secure =
+      tls === undefined ? undefined : createTlsServer({ ...tls, ALPNProtocols: ["holdfast.v1"] }, accept);
+    const server = secure ?? createServer({ noDelay: true }, accept);
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen(port, host, () => {
@@ -183,7 +190,11 @@ export class Dialogs implements AsyncDisposable {
     server.on("error", this.#settings.onFault);
     this.#servers.add(server);
     const address = server.address();
-    return { host, port: isAddress(address) ? address.port : port };
+    return {
+      host,
+      port: isAddress(address) ? address.port : port,
+      renew: (options) => secure?.setSecureContext(options),
+    };
   }
 
   /** Takes no more links, and asks every client to go elsewhere; resolves when all have, or the time is over. */
@@ -217,12 +228,14 @@ export class Dialogs implements AsyncDisposable {
     return this.close();
   }
 
-  #arrived(carried: CarriedDialog, rehydrated: boolean): void {
+  #arrived(carried: CarriedDialog, rehydrated: boolean, data?: Uint8Array): void {
     this.#carried.get(carried.handle)?.close({ reason: "moved", why: "it has come back by another way" });
     this.#carried.set(carried.handle, carried);
     const { principal, label } = carried.record;
     const arrival = {
       rehydrated,
+      mode: dialogMode(carried.machine.agreement.units),
+      ...(data !== undefined && { data }),
       ...(principal !== undefined && { principal }),
       ...(label !== undefined && { label }),
     };

@@ -119,9 +119,14 @@ export class Syslog implements AsyncDisposable {
     host = "127.0.0.1",
     port = 0,
     tls,
-  }: SyslogListenOptions & { tls?: TlsOptions } = {}): Promise<number> {
+  }: SyslogListenOptions & { tls?: TlsOptions } = {}): Promise<{
+    readonly port: number;
+    /** Another certificate, for connections from now on. */
+    readonly renew: (tls: TlsOptions) => void;
+  }> {
     const accept = (socket: Socket): void => this.#accept(socket, tls === undefined ? "tcp" : "tls");
-    const server = tls === undefined ? createServer(accept) : createTlsServer(tls, accept);
+    const secure = tls === undefined ? undefined : createTlsServer(tls, accept);
+    const server = secure ?? createServer(accept);
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen(port, host, () => {
@@ -132,7 +137,10 @@ export class Syslog implements AsyncDisposable {
     server.on("error", this.#settings.onFault);
     this.#servers.add(server);
     const at = server.address();
-    return typeof at === "object" && at !== null ? at.port : port;
+    return {
+      port: typeof at === "object" && at !== null ? at.port : port,
+      renew: (options) => secure?.setSecureContext(options),
+    };
   }
 
   /** Takes nothing more, and ends the sessions; what came before is delivered. */

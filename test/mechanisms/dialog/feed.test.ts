@@ -172,7 +172,8 @@ test("a feed is passed on over a dialog that moves between nodes, and loses noth
     if (turn % 2 === 0) cut.reset();
     else cut.halfOpen();
   }
-  await until("everything", () => got.length >= 800);
+  await until("everything", () => got.length >= 801);
+  assert.equal(got.shift(), '{"n":-1,"topic":"events"}');
   assert.deepEqual(
     got,
     [1, 2, 3, 4]

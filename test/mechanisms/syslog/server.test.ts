@@ -63,7 +63,7 @@ async function logger(...args: readonly string[]): Promise<boolean> {
 test("logger from util-linux: datagrams and both framings, RFC 5424 and RFC 3164", async (t) => {
   const { syslog, got, texts, stop, kernel, ends, faults } = await receiver();
   const udp = String(await syslog.listenUdp());
-  const tcp = String(await syslog.listenTcp());
+  const tcp = String((await syslog.listenTcp()).port);
   const common = ["-n", "127.0.0.1", "-t", "test-app", "--id=4711"];
   if (
     !(await logger(
@@ -155,7 +155,7 @@ test("TLS: the certificate of whoever sends is the principal, and a revoked one 
     );
   const file = (name: string): Buffer => readFileSync(join(folder, name));
   const { syslog, kernel, got, stop, faults } = await receiver();
-  const port = await syslog.listenTcp({
+  const { port } = await syslog.listenTcp({
     tls: {
       cert: file("server.pem"),
       key: file("server.key"),
@@ -196,7 +196,7 @@ test("hostile senders: noise ends its own connection, the rest goes on", async (
     maxMessageBytes: 1000,
     connections: 3,
   });
-  const port = await syslog.listenTcp();
+  const { port } = await syslog.listenTcp();
   const say = (text: string) => {
     const socket = connect(port, "127.0.0.1");
     socket.on("error", () => undefined);
@@ -237,7 +237,7 @@ test("when nobody takes them, streams wait, datagrams are dropped, and the feed 
       texts.push(message.text);
     },
   });
-  const tcp = await syslog.listenTcp();
+  const { port: tcp } = await syslog.listenTcp();
   const udp = await syslog.listenUdp();
   const stream = connect(tcp, "127.0.0.1");
   const lines = [...Array(2000).keys()].map((number) => `line ${number}`);
