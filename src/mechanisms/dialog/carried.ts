@@ -3,6 +3,7 @@ import { HoldfastError, isHoldfastError } from "../../kernel/index.ts";
 import type { AppendOutcome } from "../../kernel/log.ts";
 import type { Fault } from "../../wire/fault.ts";
 import { isFault } from "../../wire/fault.ts";
+import { Chronicle } from "./chronicle.ts";
 import type { Link } from "./client.ts";
 import { FrameReader } from "./codec.ts";
 import { Dialog } from "./dialog.ts";
@@ -34,6 +35,7 @@ export class CarriedDialog implements DialogHost {
   #timer: NodeJS.Timeout | undefined;
   #over = false;
   #major: number;
+  readonly #chronicle: Chronicle;
   /** Writes of this session's record, one after the other. */
   #writes: Promise<unknown> = Promise.resolve();
 
@@ -51,6 +53,9 @@ export class CarriedDialog implements DialogHost {
     this.#logEpoch = logEpoch;
     this.#gone = gone;
     this.#major = machine.state.vr;
+    this.#chronicle = new Chronicle(machine, (line) => {
+      if (!this.#over) this.#kernel.note(this.record, line).catch(settings.onFault);
+    });
     this.dialog = new Dialog(machine, this);
   }
 
@@ -147,6 +152,7 @@ export class CarriedDialog implements DialogHost {
   changed(): void {
     if (this.#scheduled || this.#over) return;
     this.#scheduled = true;
+    this.#chronicle.look(Date.now());
     setImmediate(() => {
       this.#scheduled = false;
       this.#store();
@@ -187,16 +193,18 @@ export class CarriedDialog implements DialogHost {
     if (this.#over) return;
     this.close(end);
     const { log, onFault } = this.#settings;
-    this.#kernel
+    const ending = this.#kernel
       .end(this.record, { reason, detail: { why: end.why } })
       .then(() => log?.drop(this.record.handle, this.#logEpoch))
       .catch(onFault);
+    this.#writes = Promise.all([this.#writes, ending]);
   }
 
   /** This process is done with it; the session may go on elsewhere. */
   close(end: DialogEnd): void {
     if (this.#over) return;
     this.#over = true;
+    this.#chronicle.close();
     this.unlink();
     this.dialog.close(end);
     this.#gone(this);

@@ -56,6 +56,8 @@ export class Dialogs implements AsyncDisposable {
   readonly #settings: Settings;
   readonly #around: Around;
   readonly #carried = new Map<string, CarriedDialog>();
+  /** Those that are over, whose end is being written. */
+  readonly #leaving = new Set<CarriedDialog>();
   readonly #listeners = new Set<(dialog: Dialog, arrival: Arrival) => unknown>();
   readonly #links = new Map<Link, Greeting>();
   readonly #servers = new Set<{ close(): unknown }>();
@@ -73,6 +75,9 @@ export class Dialogs implements AsyncDisposable {
       arrived: (carried, rehydrated, data) => this.#arrived(carried, rehydrated, data),
       gone: (carried) => {
         if (this.#carried.get(carried.handle) === carried) this.#carried.delete(carried.handle);
+        this.#leaving.add(carried);
+        // What it still has to write is under way by then.
+        queueMicrotask(() => void carried.settled().then(() => this.#leaving.delete(carried)));
       },
     };
     const { log, outboxBytes, outboxMessages, holdMs } = settings;
@@ -220,7 +225,7 @@ export class Dialogs implements AsyncDisposable {
       greeting.closed();
       link.close();
     }
-    await Promise.all(carried.map((one) => one.settled()));
+    await Promise.all([...carried, ...this.#leaving].map((one) => one.settled()));
     for (const one of carried) one.close({ reason: "moved", why: "this node has stopped" });
   }
 
