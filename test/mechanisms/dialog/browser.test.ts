@@ -20,12 +20,15 @@ const LIMIT_BYTES = 10_240;
 const missing = chromiumMissing();
 const folder = mkdtempSync(join(tmpdir(), "holdfast-dialog-client-"));
 let browser: Browser | undefined;
+/** Also of tests that fail on the way. */
+const scenes = new Set<() => Promise<void>>();
 
 before(async () => {
   execFileSync(process.execPath, ["script/dialog-client.mjs", folder], { stdio: "inherit" });
   if (missing === undefined) browser = await launchChromium();
 });
 after(async () => {
+  for (const stop of scenes) await stop();
   await browser?.close();
   rmSync(folder, { recursive: true, force: true });
 });
@@ -89,22 +92,25 @@ async function scene(
   page.on("pageerror", (error) => faults.push(error));
   await page.goto(`http://127.0.0.1:${port}/?${cut.port}`);
   await page.waitForFunction("globalThis.client !== undefined");
+  const stop = async (): Promise<void> => {
+    scenes.delete(stop);
+    await page.close();
+    await dialogs.close();
+    await cut.stop();
+    server.closeAllConnections();
+    server.close();
+    await kernel.close();
+  };
+  scenes.add(stop);
   return {
     page,
     cut,
+    stop,
     got,
     faults,
     dialog() {
       assert.ok(there !== undefined);
       return there;
-    },
-    async stop() {
-      await page.close();
-      await dialogs.close();
-      await cut.stop();
-      server.closeAllConnections();
-      server.close();
-      await kernel.close();
     },
   };
 }
@@ -170,6 +176,7 @@ test(
     const here = (): Promise<number> => page.evaluate<number>("got.length");
     for (let turn = 1; turn <= 6; turn++) {
       await until("more", async () => got.length + (await here()) > turn * 800);
+      await until("a link", () => page.evaluate<boolean>("dialog.linked"));
       const { links } = cut;
       if (turn % 3 === 0) cut.silence();
       else if (turn % 3 === 1) cut.halfOpen();
