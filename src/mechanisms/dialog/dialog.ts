@@ -42,6 +42,11 @@ export class Dialog {
     return this.#end;
   }
 
+  /** The number the next own message gets: after a restart, how far what was accepted goes. Control counts as well. */
+  get sent(): number {
+    return this.#machine.own.sent;
+  }
+
   /** Own messages that the other application has not committed. */
   get backlog(): number {
     return this.#machine.backlog;
@@ -215,6 +220,8 @@ export class Dialog {
   close(end: DialogEnd): void {
     if (this.#end !== undefined) return;
     this.#end = end;
+    // Where it goes on, this comes again; here it must not take effect beside that.
+    if (end.reason === "moved") this.#items = [];
     this.#waits.close(end);
     this.#deliver();
     this.#emit("end", end);
