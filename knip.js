@@ -13,12 +13,7 @@ const doors = Object.values(exports)
  */
 const awaited = [
   "@types/ws",
-  "aedes",
   "send",
-  "esbuild",
-  "mqtt",
-  "socket.io",
-  "socket.io-client",
   "ws",
   "axe-core",
 ];

@@ -20,6 +20,7 @@ import {
   REFUSED_UNAVAILABLE,
 } from "./numbers.ts";
 import { DialogMachine } from "./machine/machine.ts";
+import { placementOf } from "./machine/agreement.ts";
 import type { Rules } from "./machine/rules.ts";
 
 /** One connection, whatever carries it. Messages of the binding go in and come out whole. */
@@ -74,7 +75,7 @@ class ClientDialog implements DialogHost {
   readonly opened: Promise<Dialog>;
   handle = "";
   readonly #around: Surroundings;
-  readonly #offline: () => void;
+  readonly #offline: (() => void) | undefined;
   readonly #options: ConnectOptions;
   readonly #rules: Rules;
   readonly #key: ProofKey | undefined;
@@ -113,14 +114,17 @@ class ClientDialog implements DialogHost {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    options.signal?.addEventListener("abort", () => {
+    const { signal } = options;
+    const aborted = (): void => {
       if (this.#dialog === undefined) this.#finish({ reason: "aborted", why: "signal" });
-    });
+    };
+    signal?.addEventListener("abort", aborted);
     // Where there was no network a wait makes no sense once it is back.
     const online = (): void => {
       if (!this.#over && this.#link === undefined) this.#attempt();
     };
-    this.#offline = around.online?.(online) ?? (() => undefined);
+    this.#offline = around.online?.(online);
+    if (signal?.aborted === true) aborted();
     this.#attempt();
   }
 
@@ -218,24 +222,28 @@ class ClientDialog implements DialogHost {
   }
 
   #openFrame(authorization: string): Frame {
-    const { checkpoint, theirTokens = 0, maxMessageBytes = 1_048_576, holdMs = 120_000 } = this.#options;
-    let placement = 0;
-    for (let index = 0; index < 4; index++)
-      if ((theirTokens & (1 << index)) !== 0) placement |= 1 << (2 * index);
+    const {
+      checkpoint,
+      theirTokens = 0,
+      maxMessageBytes = 1_048_576,
+      holdMs = 120_000,
+      label = "",
+      data = NOTHING,
+    } = this.#options;
     return {
       type: "open",
       version: 1,
       units: unitsOf(this.#options),
-      placement,
+      placement: placementOf(~theirTokens),
       checkpointBytes: bytesOf(checkpoint?.every ?? 0),
       checkpointWindow: checkpoint?.window ?? 0,
       maxMessageBytes,
       credit: this.#credit,
       holdMs,
-      proofKey: this.#key?.publicKey ?? new Uint8Array(0),
+      proofKey: this.#key?.publicKey ?? NOTHING,
       authorization,
-      label: this.#options.label ?? "",
-      data: this.#options.data ?? new Uint8Array(0),
+      label,
+      data,
     };
   }
 
@@ -291,13 +299,12 @@ class ClientDialog implements DialogHost {
   }
 
   #begin(frame: OpenedFrame): void {
-    const { units, tokens, checkpointBytes, checkpointWindow, maxMessageBytes } = frame;
     this.handle = frame.handle;
     this.#secret = frame.secret;
     this.#epoch = frame.epoch;
     this.#holdMs = frame.holdMs;
     const machine = new DialogMachine({
-      agreement: { units, tokens, checkpointBytes, checkpointWindow, maxMessageBytes },
+      agreement: frame,
       side: 0,
       rules: this.#rules,
       credit: this.#credit,
@@ -373,35 +380,32 @@ class ClientDialog implements DialogHost {
       if (bytes === undefined) break;
       link.send(bytes);
     }
-    if (machine.hasOutput) setTimeout(() => this.#flush(), 5);
     clearTimeout(this.#timer);
-    const wait = machine.tick(Date.now()) - Date.now();
+    const now = Date.now();
+    // Not every binding can tell when there is room again.
+    const wait = machine.hasOutput ? 5 : machine.tick(now) - now;
     if (wait !== Infinity) {
-      this.#timer = setTimeout(
-        () => {
-          machine.tick(Date.now());
-          this.#absorb();
-          this.#flush();
-        },
-        Math.max(wait, 1),
-      );
+      this.#timer = setTimeout(() => {
+        machine.tick(Date.now());
+        this.#absorb();
+        this.#flush();
+      }, wait);
     }
   }
 
   #finish(end: DialogEnd, code = 0): void {
     if (this.#over) return;
     this.#over = true;
-    this.#offline();
+    this.#offline?.();
     clearTimeout(this.#timer);
     this.#link?.close();
     this.#machine?.linkDown();
     this.#dialog?.close(end);
-    this.#reject(
-      new HoldfastError("establish-refused", `The dialog was not opened: ${end.why}`, { detail: { code } }),
-    );
+    this.#reject(new HoldfastError("establish-refused", `Not opened: ${end.why}.`, { detail: { code } }));
   }
 }
 
+const NOTHING = new Uint8Array(0);
 const HANDSHAKE_MS = 10_000;
 const HIGH_WATER = 1_048_576;
 const BATCH_BYTES = 65_536;

@@ -73,7 +73,6 @@ export function bytesOf(size: number | string): number {
   if (typeof size === "number") return size;
   const [, count, unit = ""] = /^(\d+) *([KMG]i?B)?$/.exec(size) ?? [];
   const scale = unit.includes("i") ? 1024 : 1000;
-  if (count === undefined)
-    throw new HoldfastError("invalid-argument", `"${size}" is not a size such as "1MiB".`);
+  if (count === undefined) throw new HoldfastError("invalid-argument", `"${size}" is no size; "1MiB" is.`);
   return Number(count) * scale ** " KMG".indexOf(unit.charAt(0) || " ");
 }

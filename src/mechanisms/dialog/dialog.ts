@@ -42,6 +42,11 @@ export class Dialog {
     return this.#end;
   }
 
+  /** The number the next own message gets: after a restart, how far what was accepted goes. Control counts as well. */
+  get sent(): number {
+    return this.#machine.own.sent;
+  }
+
   /** Own messages that the other application has not committed. */
   get backlog(): number {
     return this.#machine.backlog;
@@ -137,16 +142,15 @@ export class Dialog {
     tokens?: number,
   ): Promise<number> {
     const placement = placementOf(tokens ?? this.#machine.state.tokens);
-    const serial =
+    const [kind, point] =
       "restart" in to
-        ? typeof to.restart === "number"
-          ? to.restart
-          : to.restart.serial
+        ? (["restart", to.restart] as const)
         : "set" in to
-          ? to.set
-          : this.#machine.state.vm;
-    const kind = "restart" in to ? "restart" : "set" in to ? "set" : "abandon";
-    this.#purge(await this.#request(() => ({ type: "resync", kind, serial, placement })));
+          ? (["set", to.set] as const)
+          : (["abandon", this.#machine.state.vm] as const);
+    const serial = typeof point === "number" ? point : point.serial;
+    await this.#request(() => ({ type: "resync", kind, serial, placement }));
+    this.#purge();
     await this.#waits.until(() => this.#machine.state.exchange === undefined);
     return this.#machine.state.vm;
   }
@@ -157,14 +161,8 @@ export class Dialog {
 
   /** Goes on with an activity behind its point `serial`; `oldHandle` names the dialog it was left in. */
   async resumeActivity(id: string, old: { id: string; handle?: string; serial: number }): Promise<void> {
-    const { serial } = old;
-    await this.#request(() => ({
-      type: "activity-resume",
-      id,
-      oldId: old.id,
-      oldHandle: old.handle ?? "",
-      serial,
-    }));
+    const { id: oldId, handle: oldHandle = "", serial } = old;
+    await this.#request(() => ({ type: "activity-resume", id, oldId, oldHandle, serial }));
   }
 
   async endActivity(): Promise<void> {
@@ -173,7 +171,8 @@ export class Dialog {
   }
 
   async interruptActivity(how: "interrupt" | "discard" = "interrupt"): Promise<void> {
-    this.#purge(await this.#request(() => ({ type: `activity-${how}`, reason: 0 })));
+    await this.#request(() => ({ type: `activity-${how}`, reason: 0 }));
+    this.#purge();
     await this.#waits.until(() => this.#machine.state.exchange === undefined);
   }
 
@@ -229,6 +228,8 @@ export class Dialog {
   close(end: DialogEnd): void {
     if (this.#end !== undefined) return;
     this.#end = end;
+    // Where it goes on, this comes again; here it must not take effect beside that.
+    if (end.reason === "moved") this.#items = [];
     this.#waits.close(end);
     this.#deliver();
     this.#emit("end", end);
@@ -243,7 +244,7 @@ export class Dialog {
         this.#items.push(event);
         return;
       case "indication":
-        if (event.purged) this.#purge(undefined);
+        if (event.purged) this.#purge();
         this.#items.push(event);
         return;
       case "please": {
@@ -334,7 +335,7 @@ export class Dialog {
     reader?.(result);
   }
 
-  #purge(_number: number | undefined): void {
+  #purge(): void {
     this.#items = this.#items.filter((item) => item.type === "indication");
     this.#waits.purged();
   }

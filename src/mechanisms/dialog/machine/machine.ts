@@ -106,9 +106,8 @@ export class DialogMachine {
   linkUp(peer: Position, credit: Credit, now: number): Fault | undefined {
     const outbox = this.outbox;
     if (peer.next < outbox.acked || peer.next > outbox.sent || peer.committed > peer.next)
-      return fault("misbehaved", 0, `next:${peer.next}:${outbox.acked}:${outbox.sent}`);
-    if (peer.sent < this.inbox.expected)
-      return fault("misbehaved", 0, `sent:${peer.sent}:${this.inbox.expected}`);
+      return misbehaved(`next:${peer.next}:${outbox.acked}:${outbox.sent}`);
+    if (peer.sent < this.inbox.expected) return misbehaved(`sent:${peer.sent}:${this.inbox.expected}`);
     this.linkDown();
     if (peer.committed > outbox.acked) this.#acknowledged(peer.committed);
     outbox.begin(peer.next, credit);
@@ -125,7 +124,7 @@ export class DialogMachine {
 
   /** One message of the binding: whole frames. After a fault the dialog must be aborted. */
   receive(bytes: Uint8Array, now: number): Fault | undefined {
-    if (!this.link.up) return fault("misbehaved", 0, "early");
+    if (!this.link.up) return misbehaved("early");
     this.link.heard(now);
     const reader = new FrameReader(bytes, this.agreement.maxMessageBytes);
     for (;;) {
@@ -133,7 +132,7 @@ export class DialogMachine {
       if (frame === undefined) return undefined;
       if (isFault(frame)) return frame;
       const why = isNumbered(frame) ? this.#numbered(frame) : this.#unnumberedIn(frame);
-      if (why !== undefined) return fault("misbehaved", 0, why);
+      if (why !== undefined) return misbehaved(why);
       if (!this.link.up) return undefined;
     }
   }
@@ -340,6 +339,10 @@ export class DialogMachine {
   protected settleInbox(): void {
     this.inbox.ackable = this.inbox.committed;
   }
+}
+
+function misbehaved(why: string): Fault {
+  return fault("misbehaved", 0, why);
 }
 
 function isContent(frame: NumberedFrame): frame is Content {
