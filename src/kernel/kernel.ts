@@ -72,7 +72,7 @@ export class Kernel {
     this.node = options.node ?? `node-${mintHandle(0).slice(2, 10)}`;
     this.policy = { ...defaultPolicy, ...options.policy };
     const core = new Core(this, options.onFault ?? (() => {}));
-    const end: Endings["end"] = (target, note, hooks) => this.end(target, note, hooks);
+    const end: Endings["end"] = (target, note, hooks) => this.#endings.end(target, note, hooks);
     const carriage = new Carriage(core, () => this.#feed, end);
     this.#feed = new Feed(this.store, this.clock, {
       entry: (entry) => {
@@ -317,15 +317,18 @@ export class Kernel {
   // ── terminate, refuse afterwards ────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Ends a session and everything opened under it, and closes what this node carries of them. Resolves with the ended
-   * record, or `undefined` when there was nothing left to end.
+   * Ends a session and everything opened under it, and closes what this node carries of them. Resolves when no node
+   * takes its secret any more, near caches included, with the ended record, or `undefined` when there was nothing left
+   * to end.
    */
-  end(
+  async end(
     target: SessionRecord | Handle,
     options: EndOptions,
     hooks?: EndHooks,
   ): Promise<SessionRecord | undefined> {
-    return this.#endings.end(target, options, hooks);
+    const ended = await this.#endings.end(target, options, hooks);
+    if (ended === undefined || hasSecret(ended)) await this.store.settled?.();
+    return ended;
   }
 
   /** Ends a session for a limit of its own, unless it was used or ended meanwhile. */
@@ -340,7 +343,7 @@ export class Kernel {
 
   /**
    * Ends every session `selector` means: those committed before the call, and those being made while it runs. Resolves
-   * when the store refuses all of them; near caches of other nodes follow within milliseconds, and the receipts go on filling in as their transports close.
+   * when no node takes any of them any more, near caches included; the receipts go on filling in as transports close.
    */
   revoke(selector: Selector, options: RevokeOptions): Promise<Revocation> {
     return this.#revoker.revoke(selector, options);
@@ -380,6 +383,15 @@ export class Kernel {
     return this.#feed.reload();
   }
 
+  /** As `end`, but other nodes' near caches may still answer with the session for a moment. */
+  endForNow(
+    target: SessionRecord | Handle,
+    options: EndOptions,
+    hooks?: EndHooks,
+  ): Promise<SessionRecord | undefined> {
+    return this.#endings.end(target, options, hooks);
+  }
+
   /** One pass over what is due; returns how many sessions it ended or forgot. */
   sweep(): Promise<number> {
     return sweepOnce(this);
@@ -411,6 +423,10 @@ export class Kernel {
     this.#rounds.every(Math.min(sweepMs, leaseMs / 5), () => this.#leases.renew());
     this.#rounds.every(sweepMs, () => this.#leases.inheritLapsed());
   }
+}
+
+function hasSecret({ credentials }: SessionRecord): boolean {
+  return credentials.current !== undefined || credentials.pending !== undefined;
 }
 
 const REFUSALS: ReadonlySet<string> = new Set(["locked", "limit-reached", "establish-refused"]);

@@ -1,3 +1,5 @@
+import type { Following, Looks } from "../../kernel/following.ts";
+import { following } from "../../kernel/following.ts";
 import type { Change, JournalEntry } from "../../kernel/journal.ts";
 import { decodeEntry } from "../../kernel/record-codec.ts";
 import { entryCursor, parseCursor, Positions } from "./cursor.ts";
@@ -31,15 +33,16 @@ export class Feed {
   }
 
   /** `now` is the instant of this call, not of the first `next()`. */
-  follow(from: string, signal: AbortSignal): AsyncGenerator<Change> {
+  follow(from: string, signal: AbortSignal): Following {
     const heads = this.#heads();
     // Whoever asks for the first change is told.
     heads.catch(() => undefined);
-    return this.#run(from, heads, signal);
+    return following((looks) => this.#run({ from, asked: heads, signal, looks }));
   }
 
-  async *#run(from: string, asked: Promise<number[]>, signal: AbortSignal): AsyncGenerator<Change> {
+  async *#run({ from, asked, signal, looks }: Follow): AsyncGenerator<Change> {
     const wake = new Wake(signal, this.#closing);
+    looks.rouse = wake.rouse;
     let listener: Listener | undefined;
     try {
       const start = await asked;
@@ -56,6 +59,7 @@ export class Feed {
           if (!live && start.every((head, shard) => seen.at(shard) >= head)) break;
         }
         if (signal.aborted) return;
+        looks.done();
         if (!live) {
           live = true;
           yield { type: "live", cursor: seen.toString() };
@@ -65,10 +69,15 @@ export class Feed {
         if (signal.aborted) return;
         this.#trips.assertOpen();
         if (listener.lost.aborted) throw listener.lost.reason;
-        look =
-          news === undefined
-            ? behind(await this.#beat(listener), seen)
-            : new Map([...news].map((shard) => [shard, undefined]));
+        if (looks.wanted) {
+          looks.begin();
+          look = behind(await this.#heads(), seen);
+        } else {
+          look =
+            news === undefined
+              ? behind(await this.#beat(listener), seen)
+              : new Map([...news].map((shard) => [shard, undefined]));
+        }
       }
     } catch (error) {
       if (signal.aborted) return;
@@ -162,6 +171,14 @@ export class Feed {
     if (listener.lost.aborted) throw storeFault(listener.lost.reason);
     return listener;
   }
+}
+
+interface Follow {
+  readonly from: string;
+  /** What was newest when the follower came. */
+  readonly asked: Promise<number[]>;
+  readonly signal: AbortSignal;
+  readonly looks: Looks;
 }
 
 /** Shards to look at, with the number of their newest entry where it is known. */
