@@ -72,7 +72,7 @@ export class Kernel {
     this.node = options.node ?? `node-${mintHandle(0).slice(2, 10)}`;
     this.policy = { ...defaultPolicy, ...options.policy };
     const core = new Core(this, options.onFault ?? (() => {}));
-    const end: Endings["end"] = (target, note, hooks) => this.#endings.end(target, note, hooks);
+    const end = this.endForNow;
     const carriage = new Carriage(core, () => this.#feed, end);
     this.#feed = new Feed(this.store, this.clock, {
       entry: (entry) => {
@@ -321,14 +321,12 @@ export class Kernel {
    * takes its secret any more, near caches included, with the ended record, or `undefined` when there was nothing left
    * to end.
    */
-  async end(
+  end(
     target: SessionRecord | Handle,
     options: EndOptions,
     hooks?: EndHooks,
   ): Promise<SessionRecord | undefined> {
-    const ended = await this.#endings.end(target, options, hooks);
-    if (ended === undefined || hasSecret(ended)) await this.store.settled?.();
-    return ended;
+    return this.#endings.endEverywhere(target, options, hooks);
   }
 
   /** Ends a session for a limit of its own, unless it was used or ended meanwhile. */
@@ -384,13 +382,7 @@ export class Kernel {
   }
 
   /** As `end`, but other nodes' near caches may still answer with the session for a moment. */
-  endForNow(
-    target: SessionRecord | Handle,
-    options: EndOptions,
-    hooks?: EndHooks,
-  ): Promise<SessionRecord | undefined> {
-    return this.#endings.end(target, options, hooks);
-  }
+  readonly endForNow: Endings["end"] = (...how) => this.#endings.end(...how);
 
   /** One pass over what is due; returns how many sessions it ended or forgot. */
   sweep(): Promise<number> {
@@ -423,10 +415,6 @@ export class Kernel {
     this.#rounds.every(Math.min(sweepMs, leaseMs / 5), () => this.#leases.renew());
     this.#rounds.every(sweepMs, () => this.#leases.inheritLapsed());
   }
-}
-
-function hasSecret({ credentials }: SessionRecord): boolean {
-  return credentials.current !== undefined || credentials.pending !== undefined;
 }
 
 const REFUSALS: ReadonlySet<string> = new Set(["locked", "limit-reached", "establish-refused"]);
