@@ -71,7 +71,7 @@ export class Feed {
         if (listener.lost.aborted) throw listener.lost.reason;
         if (looks.wanted) {
           looks.begin();
-          look = behind(await this.#heads(), seen);
+          look = await this.#news(listener, wake, news, seen);
         } else {
           look =
             news === undefined
@@ -149,9 +149,28 @@ export class Feed {
     return heads.flat();
   }
 
+  /**
+   * Where there is something new of all that was written before this call. On one server a script's message goes into
+   * the follower's connection before its writer is answered, so that what comes back on that connection comes after it.
+   * In a cluster a shard may have moved to a node that this follower does not listen to.
+   */
+  async #news(
+    listener: Listener,
+    wake: Wake,
+    heard: ReadonlySet<number> | undefined,
+    seen: Positions,
+  ): Promise<Look> {
+    if (this.#trips.link.topology !== "single") return behind(await this.#heads(), seen);
+    await this.#check(listener);
+    return new Map([...(heard ?? []), ...wake.take()].map((shard) => [shard, undefined]));
+  }
+
+  #check(listener: Listener): Promise<unknown> {
+    return within(listener.check(), this.#heartbeatMs, "the connection of the change feed is silent");
+  }
+
   async #beat(listener: Listener): Promise<number[]> {
-    const check = within(listener.check(), this.#heartbeatMs, "the connection of the change feed is silent");
-    const [heads] = await Promise.all([this.#heads(), check]);
+    const [heads] = await Promise.all([this.#heads(), this.#check(listener)]);
     return heads;
   }
 
@@ -254,9 +273,13 @@ class Wake {
       this.#resolve = undefined;
     }
     this.#roused = false;
-    if (this.#heard.size === 0) return undefined;
+    return this.#heard.size === 0 ? undefined : this.take();
+  }
+
+  /** The shards heard of by now. */
+  take(): ReadonlySet<number> {
     const heard = this.#heard;
-    this.#heard = new Set();
+    if (heard.size > 0) this.#heard = new Set();
     return heard;
   }
 
