@@ -64,11 +64,16 @@ export function fastify<Data extends Json>(web: Web<Data>): FastifyPlugin {
     app.addHook("onSend", (_request, reply: WithExchange, payload, done) => {
       const pending = reply[EXCHANGE]?.settled();
       if (pending === undefined) done(null, payload);
-      else void pending.then(() => done(null, payload));
+      else void sendAfter(pending, () => done(null, payload));
     });
   };
   // Fastify's own mark for a plugin whose hooks are meant for the whole application, not for a scope of its own.
   return Object.assign(plugin, { [Symbol.for("skip-override")]: true });
+}
+
+async function sendAfter(pending: Promise<unknown>, send: () => void): Promise<void> {
+  await pending;
+  send();
 }
 
 const EXCHANGE: unique symbol = Symbol("holdfast.exchange");
