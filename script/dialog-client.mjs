@@ -1,5 +1,5 @@
-// Builds the browser's dialog client from its sources into one file to load, and two that are loaded when they are asked
-// for: the rules for tokens and sync points, and the key for signed resumes. An argument names another folder than dist.
+// Builds the browser's dialog client from its sources into one file to load, and three that are loaded when they are asked
+// for: the rules for tokens and sync points, the key for signed resumes, and the way around where there are no WebSockets. An argument names another folder than dist.
 import { build } from "esbuild";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -26,6 +26,7 @@ for (const [entry, name] of [
   ["client-browser.ts", "client.js"],
   ["machine/rules.ts", "rules.js"],
   ["proof-key.ts", "proof-key.js"],
+  ["posted-browser.ts", "posted-browser.js"],
 ]) {
   const { mangleCache: now } = await build({
     entryPoints: [join(from, entry)],

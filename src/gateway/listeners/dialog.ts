@@ -145,7 +145,8 @@ class Room {
   };
 
   /** The label names the topic; `data` of OPEN, as text, where to begin: a number, `oldest`, or `newest`. */
-  async #talk(opened: Dialog, { label = "", mode, principal, data }: Arrival): Promise<void> {
+  async #talk(opened: Dialog, arrival: Arrival): Promise<void> {
+    const { label = "", mode, principal, data } = arrival;
     const topic = this.#topics.get(label);
     if (topic === undefined)
       return opened.abort(`there is no topic ${label || "without a name"}: the label names it`);
@@ -160,7 +161,7 @@ class Room {
     if (from === undefined) return opened.abort("the beginning is a number, oldest or newest");
     if (mode === "half-duplex") opened.on("wanted", () => void opened.giveTurn().catch(() => undefined));
     await Promise.all([
-      ...(reads ? [passOn(topic.feed, opened, from)] : []),
+      ...(reads ? [passOn(topic.feed, opened, arrival, from)] : []),
       ...(writes ? [takeIn(topic.feed, opened)] : []),
     ]);
   }

@@ -5,9 +5,10 @@ import type { Fault } from "../../wire/fault.ts";
 import { isFault } from "../../wire/fault.ts";
 import { Chronicle } from "./chronicle.ts";
 import type { Link } from "./client.ts";
+import type { ContentType } from "./codec.ts";
 import { FrameReader } from "./codec.ts";
 import { Dialog } from "./dialog.ts";
-import type { DialogEnd, DialogHost, LastSent } from "./told.ts";
+import type { DialogEnd, DialogHost } from "./told.ts";
 import type { Credit, Position } from "./frames.ts";
 import { ABORT } from "./numbers.ts";
 import { encodeMark } from "./machine/mark.ts";
@@ -15,6 +16,13 @@ import type { DialogEvent } from "./machine/events.ts";
 import { explain } from "./machine/reasons.ts";
 import type { ServerMachine } from "./machine/server-machine.ts";
 import type { Settings } from "./options.ts";
+
+/** Own content as it was sent. */
+export interface LastSent {
+  readonly kind: ContentType;
+  readonly number: number;
+  readonly bytes: Uint8Array;
+}
 
 /** A dialog that this node owns: its machine, its stream in the log, and the link it is on, if any. */
 export class CarriedDialog implements DialogHost {

@@ -4,7 +4,6 @@ import type { ConnectOptions } from "./connect-options.ts";
 import { connectOver } from "./client.ts";
 import type { Dialog } from "./dialog.ts";
 import { alternating } from "./fallback.ts";
-import type { Fetcher } from "./posted-link.ts";
 import { isPlain, plainRules } from "./machine/plain-rules.ts";
 
 export { Dialog } from "./dialog.ts";
@@ -18,18 +17,12 @@ export function connect(url: string, options?: ConnectOptions): Promise<Dialog> 
   return connectOver({ open: alternating(openLink, openPosted), ...browser }, url, options);
 }
 
-const fetcher: Fetcher = async (url, request) => {
-  const { status, body } = await fetch(url, { ...request, credentials: "include" });
-  return { status, body: chunks(body) };
-};
-
-/** Loaded by those who need it: nearly everybody has a WebSocket. */
 const openPosted: Surroundings["open"] = (url, listener) => {
   let link: Link | undefined;
   let wanted = true;
-  import("./posted-link.ts").then(
-    ({ postedLink }) => {
-      if (wanted) link = postedLink(url, listener, fetcher);
+  import("./posted-browser.ts").then(
+    (posted) => {
+      if (wanted) link = posted.openPosted(url, listener);
     },
     () => listener.closed(),
   );
@@ -106,12 +99,6 @@ function openWebSocket(
       socket.close();
     },
   };
-}
-
-/** Not every browser can iterate over a stream. */
-async function* chunks(body: Awaited<ReturnType<typeof fetch>>["body"]): AsyncIterable<Uint8Array> {
-  const reader = body?.getReader();
-  for (let read = await reader?.read(); read?.done === false; read = await reader?.read()) yield read.value;
 }
 
 declare const MessageChannel: new () => {

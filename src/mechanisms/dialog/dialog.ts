@@ -4,7 +4,7 @@ import type { DialogEvent, Refused } from "./machine/events.ts";
 import { isRefused } from "./machine/events.ts";
 import type { DialogMachine } from "./machine/machine.ts";
 import type { Message } from "./machine/rules.ts";
-import type { DialogEnd, DialogEvents, DialogHost, LastSent, SendLevel, SyncPoint } from "./told.ts";
+import type { DialogEnd, DialogEvents, DialogHost, SendLevel, SyncPoint } from "./told.ts";
 import { DialogMessage } from "./told.ts";
 import { ended, Waits } from "./waits.ts";
 
@@ -78,14 +78,6 @@ export class Dialog {
   /** Overtakes everything, and is lost with its link. */
   urgent(data: Uint8Array): void {
     this.#did(this.#machine.urgent(data));
-  }
-
-  /**
-   * The newest message that this side has sent, acknowledged or not, as the log has it: where to go on in whatever is being
-   * passed on, after another process took the dialog over. Absent when there was none, or no log.
-   */
-  async lastSent(): Promise<LastSent | undefined> {
-    return this.#host.lastSent?.();
   }
 
   commit(number: number): Promise<void> {

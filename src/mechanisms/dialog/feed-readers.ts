@@ -6,6 +6,7 @@ import { toEvent } from "./event-stream.ts";
 import type { Feed, FeedItem } from "./feed.ts";
 import { answer, STREAM_HEADERS } from "./http-links.ts";
 import type { Welcome } from "./options.ts";
+import type { Arrival } from "./server.ts";
 
 export interface FeedReaderOptions {
   readonly kernel: Kernel;
@@ -108,11 +109,16 @@ function flushed(response: ServerResponse, signal: AbortSignal): Promise<void> {
  * `{"n":18,"data":"<base64>"}`, `{"n":40,"gap":[19,40]}`. A dialog that comes from another node goes on behind what was sent
  * there. Resolves when the dialog is over, here.
  */
-export async function passOn(feed: Feed, dialog: Dialog, from: number | "oldest" | "newest"): Promise<void> {
+export async function passOn(
+  feed: Feed,
+  dialog: Dialog,
+  arrival: Pick<Arrival, "lastSent">,
+  from: number | "oldest" | "newest",
+): Promise<void> {
   const over = new AbortController();
   dialog.on("end", () => over.abort());
   try {
-    const last = await dialog.lastSent();
+    const last = await arrival.lastSent();
     let next = last === undefined ? undefined : numberOf(last.bytes) + 1;
     if (next === undefined) {
       next = await feed.place(from);

@@ -6,7 +6,7 @@ import type { Duplex } from "node:stream";
 import type { TlsOptions } from "node:tls";
 import { createServer as createTlsServer, TLSSocket } from "node:tls";
 import { WebSocketServer } from "ws";
-import type { CarriedDialog } from "./carried.ts";
+import type { CarriedDialog, LastSent } from "./carried.ts";
 import type { Link } from "./client.ts";
 import type { Dialog } from "./dialog.ts";
 import { BOUND_MESSAGE_BYTES } from "./numbers.ts";
@@ -44,6 +44,11 @@ export interface Arrival {
   readonly label?: string;
   /** What came with OPEN, for dialogs that begin here. */
   readonly data?: Uint8Array;
+  /**
+   * The newest content that this side has sent, acknowledged or not, as the log has it: where to go on in whatever is being
+   * passed on, after another process had the dialog. Absent when there was none, or no log.
+   */
+  lastSent(): Promise<LastSent | undefined>;
 }
 
 /** @throws HoldfastError `invalid-argument` for an option that makes no sense, naming it. */
@@ -239,6 +244,7 @@ export class Dialogs implements AsyncDisposable {
     const { principal, label } = carried.record;
     const arrival = {
       rehydrated,
+      lastSent: () => carried.lastSent(),
       mode: dialogMode(carried.machine.agreement.units),
       ...(data !== undefined && { data }),
       ...(principal !== undefined && { principal }),

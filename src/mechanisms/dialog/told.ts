@@ -5,19 +5,10 @@ export interface DialogHost {
   readonly handle: string;
   /** The machine has something to store or to say. */
   changed(): void;
-  /** The newest own content, also when another process sent it; absent where there is no log. */
-  lastSent?(): Promise<LastSent | undefined>;
   /** The user wants no more of it. */
   abort(why: string): void;
   /** A reason of the machine in words, where there is room for them. */
   explain(reason: string): string;
-}
-
-/** Own content as it was sent. */
-export interface LastSent {
-  readonly kind: ContentType;
-  readonly number: number;
-  readonly bytes: Uint8Array;
 }
 
 /** When `send` resolves: accepted here, safe in the log (where there is one), or committed by the other application. */

@@ -157,7 +157,9 @@ test("a feed is passed on over a dialog that moves between nodes, and loses noth
   const feed = new Feed({ log, name: "events", lookMs: 5 });
   const [one, two] = [await served({ store, log }), await served({ store, log })];
   for (const { dialogs } of [one, two])
-    dialogs.on("open", (dialog) => passOn(new Feed({ log, name: "events", lookMs: 5 }), dialog, "oldest"));
+    dialogs.on("open", (dialog, arrival) =>
+      passOn(new Feed({ log, name: "events", lookMs: 5 }), dialog, arrival, "oldest"),
+    );
   const cut = await new CutLink().start(one.port);
   const here = await connect(`ws://127.0.0.1:${cut.port}/dialog`, {
     authorization: "ann",

@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { after, test } from "node:test";
 import { isHoldfastError } from "../../../src/kernel/index.ts";
 import { EventSplitter } from "../../../src/mechanisms/dialog/event-stream.ts";
-import type { Dialog, DialogsOptions } from "../../../src/mechanisms/dialog/index.ts";
+import type { Arrival, Dialog, DialogsOptions } from "../../../src/mechanisms/dialog/index.ts";
 import { embeddedLog } from "../../../src/store/embedded/log.ts";
 import { memory } from "../../../src/store/memory/index.ts";
 import { isFault } from "../../../src/wire/fault.ts";
@@ -82,8 +82,8 @@ class Reader {
 }
 
 /** Sends what has not been sent yet by another node, until this one does not have the dialog any more. */
-async function passOn(dialog: Dialog, texts: readonly string[]): Promise<void> {
-  const last = await dialog.lastSent();
+async function passOn(dialog: Dialog, arrival: Arrival, texts: readonly string[]): Promise<void> {
+  const last = await arrival.lastSent();
   const from = last === undefined ? 0 : texts.indexOf(Buffer.from(last.bytes).toString()) + 1;
   try {
     await sendAll(dialog, texts.slice(from));
@@ -100,11 +100,12 @@ test("an EventSource gets everything once and in order, however often it is cut,
   const two = await served({ store, ...options });
   let dialog: Dialog | undefined;
   for (const server of [one, two])
-    server.dialogs.on("open", (opened, { label, principal }) => {
+    server.dialogs.on("open", (opened, arrival) => {
       dialog = opened;
+      const { label, principal } = arrival;
       assert.equal(principal, "ann");
       assert.equal(label, "news");
-      void passOn(opened, numbered(2000));
+      void passOn(opened, arrival, numbered(2000));
     });
   // One address that leads to either node, in turns.
   const ports = [one.port, two.port];

@@ -1,0 +1,19 @@
+import type { Link, LinkListener } from "./client.ts";
+import type { Fetcher } from "./posted-link.ts";
+import { postedLink } from "./posted-link.ts";
+
+/** An event stream with posts, over the browser's `fetch`. Loaded by those who need it: nearly everybody has a WebSocket. */
+export function openPosted(url: string, listener: LinkListener): Link {
+  return postedLink(url, listener, fetcher);
+}
+
+const fetcher: Fetcher = async (url, request) => {
+  const { status, body } = await fetch(url, { ...request, credentials: "include" });
+  return { status, body: chunks(body) };
+};
+
+/** Not every browser can iterate over a stream. */
+async function* chunks(body: Awaited<ReturnType<typeof fetch>>["body"]): AsyncIterable<Uint8Array> {
+  const reader = body?.getReader();
+  for (let read = await reader?.read(); read?.done === false; read = await reader?.read()) yield read.value;
+}
