@@ -160,9 +160,9 @@ export class CarriedDialog implements DialogHost {
   changed(): void {
     if (this.#scheduled || this.#over) return;
     this.#scheduled = true;
-    this.#chronicle.look(Date.now());
     setImmediate(() => {
       this.#scheduled = false;
+      if (!this.#over) this.#chronicle.look(Date.now());
       this.#store();
       this.#flush();
     });
