@@ -145,7 +145,7 @@ export class CarriedDialog implements DialogHost {
   changed(): void {
     if (this.#scheduled || this.#over) return;
     this.#scheduled = true;
-    setImmediate(() => {
+    process.nextTick(() => {
       this.#scheduled = false;
       this.#store();
       this.#flush();

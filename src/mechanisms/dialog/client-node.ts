@@ -30,7 +30,7 @@ export function connect(url: string, options: NodeConnectOptions = {}): Promise<
   return connectOver(
     {
       open: (at, listener) => openLink(at, listener, options),
-      defer: setImmediate,
+      defer: process.nextTick,
       rules: rulesFor,
       explain,
     },
