@@ -160,7 +160,7 @@ export class CarriedDialog implements DialogHost {
   changed(): void {
     if (this.#scheduled || this.#over) return;
     this.#scheduled = true;
-    setImmediate(() => {
+    process.nextTick(() => {
       this.#scheduled = false;
       if (!this.#over) this.#chronicle.look(Date.now());
       this.#store();

@@ -34,7 +34,7 @@ export function connect(url: string, options: NodeConnectOptions = {}): Promise<
   const posted: Surroundings["open"] = (at, listener) =>
     postedLink(at, listener, nodeFetcher(options.tls), options.headers);
   return connectOver(
-    { open: alternating(open, posted), defer: setImmediate, rules: rulesFor, explain },
+    { open: alternating(open, posted), defer: process.nextTick, rules: rulesFor, explain },
     url,
     options,
   );

@@ -17,6 +17,8 @@ export class Dialog {
   readonly #listeners = new Map<string, Set<(detail: never) => void>>();
   readonly #waits: Waits;
   #items: Item[] = [];
+  /** Somebody is at work on the message that was handed out last. */
+  #busy = false;
   #reader: ((item: IteratorResult<DialogMessage>) => void) | undefined;
   #end: DialogEnd | undefined;
 
@@ -82,6 +84,7 @@ export class Dialog {
 
   commit(number: number): Promise<void> {
     this.#machine.commit(number);
+    this.#deliver();
     this.#answer();
     this.#host.changed();
     return this.#waits.committed(number);
@@ -90,7 +93,11 @@ export class Dialog {
   [Symbol.asyncIterator](): AsyncIterator<DialogMessage> {
     return {
       next: () => this.#next(),
-      return: () => Promise.resolve({ done: true, value: undefined }),
+      return: () => {
+        this.#busy = false;
+        this.#deliver();
+        return Promise.resolve({ done: true, value: undefined });
+      },
     };
   }
 
@@ -251,19 +258,27 @@ export class Dialog {
     }
   }
 
-  /** Hands out what is next as long as somebody takes it; control is told as soon as nothing is before it. */
+  /**
+   * Hands out what is next as long as somebody takes it; control is told as soon as nothing is before it. Of a point, that
+   * means that whoever reads is done with the last message: has committed it, or come back for more.
+   */
   #deliver(): void {
     for (let item = this.#items[0]; item !== undefined; item = this.#items[0]) {
+      if (item.type === "content" ? this.#reader === undefined : this.#mustWait(item)) return;
+      this.#items.shift();
       if (item.type === "content") {
-        if (this.#reader === undefined) return;
         const { kind, number, bytes } = item;
         this.#answerReader({ done: false, value: new DialogMessage(this, kind, number, bytes) });
       } else if (item.type === "gap") this.#emit("gap", { from: item.from, to: item.to });
       else this.#indicate(item.message);
-      this.#items.shift();
     }
     if (this.#end !== undefined && this.#reader !== undefined)
       this.#answerReader({ done: true, value: undefined });
+  }
+
+  #mustWait(item: Item): boolean {
+    if (!this.#busy || item.type !== "indication" || this.#machine.committed >= item.number) return false;
+    return /^(mi|ma|activity-[sre])/.test(item.message.type);
   }
 
   #indicate(message: Message): void {
@@ -316,6 +331,7 @@ export class Dialog {
   #next(): Promise<IteratorResult<DialogMessage>> {
     return new Promise((resolve) => {
       this.#reader = resolve;
+      this.#busy = false;
       this.#deliver();
       this.#answer();
     });
@@ -324,6 +340,7 @@ export class Dialog {
   #answerReader(result: IteratorResult<DialogMessage>): void {
     const reader = this.#reader;
     this.#reader = undefined;
+    this.#busy = result.done !== true;
     reader?.(result);
   }
 

@@ -69,6 +69,11 @@ export class DialogMachine {
     return this.outbox.sent - this.outbox.acked;
   }
 
+  /** Up to where the application is done with what has come. */
+  get committed(): number {
+    return this.inbox.committed;
+  }
+
   /** Content received and not yet committed. */
   get waiting(): number {
     return this.inbox.waiting;
