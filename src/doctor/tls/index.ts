@@ -1,0 +1,5 @@
+export type { Finding } from "./findings.ts";
+export { named, wayName } from "./findings.ts";
+export type { InspectOptions, TlsInspection, Trial, Unreachable, Way } from "./inspect.ts";
+export { inspectTls } from "./inspect.ts";
+export type { Spread } from "./tickets.ts";
