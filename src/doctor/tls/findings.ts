@@ -137,7 +137,7 @@ function ticketFindings(way: Way, what: string): Finding[] {
 }
 
 /** Every connection that could resume did. */
-export function resumesAlways({ issued, browsing }: Way): boolean {
+function resumesAlways({ issued, browsing }: Way): boolean {
   return issued > 0 && browsing.of > 0 && browsing.resumed === browsing.of;
 }
 

@@ -1,5 +1,4 @@
-export type { Finding } from "./findings.ts";
 export { named, wayName } from "./findings.ts";
-export type { InspectOptions, TlsInspection, Trial, Unreachable, Way } from "./inspect.ts";
+export type { InspectOptions, TlsInspection, Trial, Way } from "./inspect.ts";
 export { inspectTls } from "./inspect.ts";
 export type { Spread } from "./tickets.ts";

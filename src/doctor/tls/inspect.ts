@@ -12,7 +12,7 @@ export interface InspectOptions extends Target {
   readonly otherNames: readonly string[];
 }
 
-export const VERSIONS = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"] as const;
+const VERSIONS = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"] as const;
 type Version = (typeof VERSIONS)[number];
 
 /** What a server did when it was asked. Times are milliseconds since 1970; what does not apply is left out. */
