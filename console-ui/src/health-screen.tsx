@@ -60,6 +60,8 @@ function Figures({ figures, nodes }: { figures: Summary; nodes: readonly NodeRow
   const suspends = events["suspend"] ?? 0;
   const resumes = events["resume"] ?? 0;
   const refused = Object.values(figures.refusals).reduce((sum, count) => sum + count, 0);
+  const { tls } = figures;
+  const shakes = tls === undefined ? 0 : tls.resumed + tls.full;
   const { at, counts, isBusy } = drawn(history);
   const unit = isBusy ? "a second" : "a minute";
   const rate = (perSecond: number, steps: readonly number[]): string =>
@@ -86,6 +88,13 @@ function Figures({ figures, nodes }: { figures: Summary; nodes: readonly NodeRow
           more="half of them sooner"
         />
         <Figure name="refused" value={number(refused)} />
+        {tls !== undefined && (
+          <Figure
+            name="TLS resumed"
+            value={shakes === 0 ? "–" : `${Math.floor((tls.resumed / shakes) * 100)} %`}
+            more={`of ${plural(shakes, "handshake")}`}
+          />
+        )}
         <Figure
           name="news"
           value={figures.feedLive ? "live" : "away"}
@@ -121,6 +130,11 @@ function Figures({ figures, nodes }: { figures: Summary; nodes: readonly NodeRow
         <Panel id="refused" title="Refused, by reason">
           <Bars counts={figures.refusals} empty="Nothing was refused since this node started." />
         </Panel>
+        {tls !== undefined && (
+          <Panel id="tls" title="TLS not resumed, by reason">
+            <Bars counts={tls.fullByReason} empty="Every handshake resumed a session." />
+          </Panel>
+        )}
         <Panel id="nodes" title="Nodes">
           <Nodes nodes={nodes} me={figures.node} />
         </Panel>

@@ -174,6 +174,15 @@ export interface Summary {
     readonly address: string;
     readonly open: number;
   }[];
+  /** TLS handshakes on this node's own ports since it started; absent when none of them speaks TLS. */
+  readonly tls?: TlsFigures;
+}
+
+export interface TlsFigures {
+  readonly resumed: number;
+  readonly full: number;
+  /** Why handshakes that could have resumed a session, or for all the server knows could have, were full. */
+  readonly fullByReason: Readonly<Record<string, number>>;
 }
 
 /** How many sessions came and went in each step of the last quarter of an hour, the oldest first. */

@@ -69,6 +69,11 @@ export async function startHarness(options: { people?: number; port?: number } =
     origin: gate.origin,
     secure: false,
     refusals: () => kernel.refusals,
+    tls: () => ({
+      resumed: 1_903,
+      full: 97,
+      fullByReason: { "nothing offered": 81, "unknown key": 9, expired: 5, revoked: 2 },
+    }),
     log: { info: () => {}, warn: () => {}, error: (about) => void faults.push(about) },
   });
   server.on("request", (request, response) => void admin.handle(request, response));

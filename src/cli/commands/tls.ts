@@ -20,7 +20,7 @@ export const tls: Command = {
   },
   help: `
   HOST:PORT              the server; port 443 when left out, [::1]:443 for an address of IPv6
-  -n, --connections N    so many of each kind, 2 to 1000 (default: 10); all in all about eight times as many
+  -n, --connections N    so many of each kind, 2 to 1000 (default: 10); all in all about nine times as many
       --servername NAME  the name to ask for (default: HOST); again for a name that a session is offered to as well
       --http             ask for / on each connection, for servers that send tickets only with their first answer
       --cert, --key FILE a client's certificate and key in PEM, for servers that ask for one

@@ -95,7 +95,7 @@ export interface Unreachable {
   readonly unreachable: Mishap;
 }
 
-/** Looks at a server from outside: about six connections for each one of `connections`, one after the other. */
+/** Looks at a server from outside: about nine connections for each one of `connections`, one after the other. */
 export async function inspectTls(options: InspectOptions): Promise<TlsInspection | Unreachable> {
   const survey = new Survey(options);
   const first = await survey.go();
