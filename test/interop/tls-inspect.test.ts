@@ -1,9 +1,10 @@
 import assert from "node:assert/strict";
 import { randomBytes } from "node:crypto";
-import { writeFileSync } from "node:fs";
+import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import type { TestContext } from "node:test";
 import { test } from "node:test";
+import { createServer as createTlsServer } from "node:tls";
 import { commands } from "../../src/cli/commands/index.ts";
 import { run } from "../../src/cli/run.ts";
 import type { TlsInspection, Way } from "../../src/doctor/tls/index.ts";
@@ -245,6 +246,35 @@ test("names that share a key resume each other's sessions, and names with keys o
     seen.findings.some(
       ({ code, text }) => code === "crosses-names" && /a\.example resumes for b\.example/.test(text),
     ),
+  );
+});
+
+test("what was given is offered again later, and a change of keys meanwhile is told", async (t) => {
+  if (!ready(t)) return;
+  const files = keyFiles(t);
+  const steady = await inspected(await opensslServer(t, files), "-n", "2", "--later", "10ms");
+  assert.deepEqual(
+    codesOf(steady, "good")
+      .slice(-3)
+      .map((code) => code.split(":")[0]),
+    Array(3).fill("still-resumes"),
+  );
+  const server = createTlsServer(
+    { cert: readFileSync(files.cert), key: readFileSync(files.key) },
+    (socket) => {
+      socket.on("error", () => socket.destroy());
+      socket.resume();
+    },
+  );
+  // The last connection before the wait is TLS 1.3's; everything after it meets other keys.
+  let connections = 0;
+  server.on("secureConnection", () => {
+    if (++connections === 1 + 2 + 3 * (2 + 1 + 2)) server.setTicketKeys(randomBytes(48));
+  });
+  const changed = await inspected(await listening(t, server), "-n", "2", "--later", "1ms");
+  assert.ok(
+    codesOf(changed, "bad").includes("forgotten: TLS 1.2 by ticket"),
+    JSON.stringify(changed.findings),
   );
 });
 

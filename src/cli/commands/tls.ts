@@ -16,6 +16,7 @@ export const tls: Command = {
     cert: { type: "string" },
     key: { type: "string" },
     wait: { type: "string" },
+    later: { type: "string" },
     json: { type: "boolean" },
   },
   help: `
@@ -25,6 +26,7 @@ export const tls: Command = {
       --http             ask for / on each connection, for servers that send tickets only with their first answer
       --cert, --key FILE a client's certificate and key in PEM, for servers that ask for one
       --wait SPAN        how long the server may take to close a connection (default: 1s)
+      --later SPAN       wait so long and offer sessions once more; replace keys or restart the server meanwhile
       --json             answer in JSON
   Connections are made one after the other, and closed without a word. Nothing of the sessions is written down.
   Exit codes: 0 sessions resume, 4 no TLS there, 6 there is a finding marked with a cross.`,
@@ -47,10 +49,7 @@ function optionsOf(values: Values, [what, at, ...more]: readonly string[]): Insp
   const connections = Number(textOf(values, "connections") ?? 10);
   if (!Number.isInteger(connections) || connections < 2 || connections > 1000)
     throw new CommandError("--connections takes a whole number from 2 to 1000.");
-  const wait = textOf(values, "wait") ?? "1s";
-  const waitMs = spanMs(wait);
-  if (waitMs === undefined || waitMs >= 2 ** 31)
-    throw new CommandError(`--wait takes a span such as 500ms or 2s; it is "${wait}".`);
+  const laterMs = spanOf(values, "later");
   const [servername, ...otherNames] = namesOf(values);
   return {
     ...addressOf(at),
@@ -59,8 +58,18 @@ function optionsOf(values: Values, [what, at, ...more]: readonly string[]): Insp
     ...(values["http"] === true && { http: true }),
     otherNames,
     connections,
-    waitMs,
+    waitMs: spanOf(values, "wait") ?? WAIT_MS,
+    ...(laterMs !== undefined && { laterMs }),
   };
+}
+
+function spanOf(values: Values, name: string): number | undefined {
+  const text = textOf(values, name);
+  if (text === undefined) return undefined;
+  const span = spanMs(text);
+  // A timer of Node's holds no more.
+  if (span !== undefined && span < 2 ** 31) return span;
+  throw new CommandError(`--${name} takes a span such as 500ms, 2s or 1h; it is "${text}".`);
 }
 
 function addressOf(text: string): { host: string; port: number } {
@@ -87,3 +96,5 @@ function identityOf(values: Values): Pick<InspectOptions, "identity"> {
     throw new CommandError(`The client's certificate cannot be read: ${String(error)}`);
   }
 }
+
+const WAIT_MS = 1_000;

@@ -1,4 +1,4 @@
-import type { TlsInspection, Way } from "./inspect.ts";
+import type { LaterTrial, TlsInspection, Way } from "./inspect.ts";
 
 /** What an observation means to whoever runs the server. `bad`: it costs them something, and can be mended. */
 export interface Finding {
@@ -22,6 +22,7 @@ export function findingsOf(seen: Seen): readonly Finding[] {
           `${named(version)}: a session made for ${from} resumes for ${to}. Where one of them asks for client certificates, whoever is let in by the other gets past that (as in CVE-2025-23419): give such names ticket keys of their own.`,
         ),
       ),
+    ...seen.later.flatMap((trial) => laterFindings(trial, seen.ways)),
     ...Object.entries(seen.failures).map(([code, count]) =>
       note("connections-failed", `${count} of ${seen.connections} connections failed: ${code}.`),
     ),
@@ -134,6 +135,30 @@ function ticketFindings(way: Way, what: string): Finding[] {
       ),
     );
   return found;
+}
+
+function laterFindings(trial: LaterTrial, ways: readonly Way[]): Finding[] {
+  const way = ways.find(({ version, by }) => version === trial.version && by === trial.by);
+  // What does not resume at once says nothing later.
+  if (way === undefined || !resumesAlways(way)) return [];
+  const seconds = Math.round(trial.afterMs / 1000);
+  const what = wayName(way);
+  if (trial.resumed)
+    return [
+      { weight: "good", code: "still-resumes", text: `${what}: a session still resumed ${seconds} s later.` },
+    ];
+  const { min = 0 } = way.lifetimeSeconds ?? {};
+  if (min > 0 && min < seconds)
+    return [
+      note("expired", `${what}: a session did not resume ${seconds} s later; it was good for ${min} s.`),
+    ];
+  return [
+    {
+      weight: "bad",
+      code: "forgotten",
+      text: `${what}: a session did not resume ${seconds} s later, before its time. A restart, a reload or a change of keys makes servers forget that do not keep the keys before.`,
+    },
+  ];
 }
 
 /** Every connection that could resume did. */

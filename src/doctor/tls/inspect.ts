@@ -1,3 +1,4 @@
+import { setTimeout as sleep } from "node:timers/promises";
 import type { Finding } from "./findings.ts";
 import { findingsOf } from "./findings.ts";
 import type { Keepsake, Mishap, Target, Trip, TripOptions } from "./trip.ts";
@@ -10,6 +11,8 @@ export interface InspectOptions extends Target {
   readonly connections: number;
   /** Further names, to each of which a session made for `servername` is offered. */
   readonly otherNames: readonly string[];
+  /** Waits so long, and then offers once more what was given before. */
+  readonly laterMs?: number;
 }
 
 const VERSIONS = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"] as const;
@@ -30,6 +33,7 @@ export interface TlsInspection {
   readonly certificate?: CertificateFacts;
   readonly ways: readonly Way[];
   readonly names: readonly NameTrial[];
+  readonly later: readonly LaterTrial[];
   readonly findings: readonly Finding[];
 }
 
@@ -82,6 +86,14 @@ export interface Trial {
   readonly trace: string;
 }
 
+/** A session offered some time after it was given. */
+export interface LaterTrial {
+  readonly version: Way["version"];
+  readonly by: Way["by"];
+  readonly afterMs: number;
+  readonly resumed: boolean;
+}
+
 /** A session made for one name, offered to another. */
 export interface NameTrial {
   readonly version: "TLSv1.2" | "TLSv1.3";
@@ -109,6 +121,7 @@ export async function inspectTls(options: InspectOptions): Promise<TlsInspection
     ways.push(await survey.way(version, "ticket"));
     names.push(...(await survey.names(version)));
   }
+  const later = await survey.later();
   const { host, port, servername } = options;
   const certificate = certificateOf(first);
   const seen = {
@@ -123,6 +136,7 @@ export async function inspectTls(options: InspectOptions): Promise<TlsInspection
     ...(certificate !== undefined && { certificate }),
     ways,
     names,
+    later,
   };
   return { ...seen, findings: findingsOf(seen) };
 }
@@ -132,6 +146,12 @@ class Survey {
   readonly addresses = new Set<string>();
   readonly failures = new Map<string, number>();
   count = 0;
+  /** Unused, for a later trial. */
+  readonly #spare: {
+    readonly way: Pick<Way, "version" | "by">;
+    readonly trip: TripOptions;
+    readonly at: number;
+  }[] = [];
 
   constructor(options: InspectOptions) {
     this.#options = options;
@@ -170,6 +190,9 @@ class Survey {
     }
     const all = fresh.flat();
     const first = all[0];
+    const last = all.at(-1);
+    if (last !== undefined)
+      this.#spare.push({ way: { version, by }, trip: { ...trip, session: last }, at: Date.now() });
     const tickets = all.flatMap(({ ticket }) => (ticket === undefined ? [] : [ticket]));
     const sizes = by === "id" ? all.map(({ id }) => id.length) : tickets.map((ticket) => ticket.length);
     return {
@@ -194,6 +217,18 @@ class Survey {
       if (session === undefined) continue;
       const outcome = await this.#counted({ version, session }, { ...this.#options, servername: to });
       if (!isMishap(outcome)) trials.push({ version, from, to, resumed: outcome.resumed });
+    }
+    return trials;
+  }
+
+  async later(): Promise<LaterTrial[]> {
+    const { laterMs, signal } = this.#options;
+    if (laterMs === undefined) return [];
+    await sleep(laterMs, undefined, signal === undefined ? {} : { signal });
+    const trials: LaterTrial[] = [];
+    for (const { way, trip, at } of this.#spare) {
+      const outcome = await this.#counted(trip);
+      if (!isMishap(outcome)) trials.push({ ...way, afterMs: Date.now() - at, resumed: outcome.resumed });
     }
     return trials;
   }
