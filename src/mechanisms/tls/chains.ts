@@ -11,7 +11,7 @@ import { certificateFromJson, certificateOf, certificateToJson } from "./certifi
 import type { FullReason } from "./metrics.ts";
 import type { ClientCertificate, Settings } from "./options.ts";
 
-export const MECHANISM = "tls";
+const MECHANISM = "tls";
 
 /** What is known of the server a session is on, when it is to be resumed there. */
 export interface Place {

@@ -16,6 +16,8 @@ import { Counters } from "./metrics.ts";
 import type { Settings, TlsMode, TlsSecret, TlsSessionsOptions } from "./options.ts";
 import { secretBytes, settle } from "./options.ts";
 import { epochOf } from "./schedule.ts";
+import { RandomRoots, RatchetRoots } from "./shared-roots.ts";
+import type { SharedRoots } from "./shared-roots.ts";
 import { Stage } from "./stage.ts";
 
 /**
@@ -43,6 +45,7 @@ export interface AttachOptions {
 export class TlsSessions implements Disposable {
   readonly #settings: Settings;
   readonly #keyring: Keyring;
+  readonly #roots: SharedRoots | undefined;
   readonly #cache: SessionCache;
   readonly #chains: Chains;
   readonly #counters = new Counters();
@@ -55,7 +58,8 @@ export class TlsSessions implements Disposable {
   constructor(options: TlsSessionsOptions) {
     const settings = settle(options);
     this.#settings = settings;
-    this.#keyring = new Keyring(settings, undefined);
+    this.#roots = sharedRoots(settings, (before) => this.#keyring.erase(before));
+    this.#keyring = new Keyring(settings, this.#roots);
     this.#cache = new SessionCache(settings, this.#keyring);
     this.#chains = new Chains(settings);
     const { kernel, cluster, maxTicketAgeMs } = settings;
@@ -77,7 +81,7 @@ export class TlsSessions implements Disposable {
         hourNow: () => hourOf(kernel.clock.now()),
         counted: (what) => this.#counters.tickets[what]++,
       },
-      ready: () => undefined,
+      ready: () => this.#roots?.ready(),
       contextSettings: {
         // The default is a hash of the command line: another port there, and no session would be resumed.
         sessionIdContext: createHash("sha256").update(`holdfast ${cluster}`).digest("hex").slice(0, 32),
@@ -132,15 +136,17 @@ export class TlsSessions implements Disposable {
 
   /**
    * Another secret, accepted at once and made with from the next epoch on. What was made with the one before stays good
-   * for its time.
-   * @throws HoldfastError `invalid-argument`
+   * for its time. With `ratchet` and `random` keys, what lies in the store is sealed anew with it, and `makesFrom` means
+   * nothing.
+   * @throws HoldfastError `invalid-argument`, `store-unavailable`.
    */
-  rotate(secret: TlsSecret, { makesFrom = "next-epoch" }: RotateOptions = {}): void {
+  async rotate(secret: TlsSecret, { makesFrom = "next-epoch" }: RotateOptions = {}): Promise<void> {
     const { kernel, epochMs } = this.#settings;
     const now = kernel.clock.now();
     const next = (epochOf(now, epochMs) + 1) * epochMs;
     const from = makesFrom === "now" ? now : makesFrom === "next-epoch" ? next : makesFrom;
-    this.#keyring.rotate(secretBytes(secret), from);
+    if (this.#roots === undefined) this.#keyring.rotate(secretBytes(secret), from);
+    else await this.#roots.rewrap(secretBytes(secret));
   }
 
   /** Ends a TLS session: its connections are closed, and what its client holds leads to a full handshake. */
@@ -162,6 +168,7 @@ export class TlsSessions implements Disposable {
     for (const attachment of this.#attached.values()) attachment.detach();
     this.#attached.clear();
     this.#chains.close();
+    this.#roots?.close();
     this.#stopListening();
   }
 
@@ -176,6 +183,11 @@ export class TlsSessions implements Disposable {
     }
     this.#sessions.set(socket, handle);
   }
+}
+
+function sharedRoots(settings: Settings, erased: (before: number) => void): SharedRoots | undefined {
+  if (settings.keys === "derived") return undefined;
+  return settings.keys === "random" ? new RandomRoots(settings, erased) : new RatchetRoots(settings, erased);
 }
 
 /** One for the process: OpenSSL asks a context, and a context may stand for servers of several mechanisms. */
