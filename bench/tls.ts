@@ -22,7 +22,8 @@ export default async function tls(options: { rounds?: number } = {}): Promise<Re
   makeCertificate(place);
   const peers: Peer[] = [];
   try {
-    for (const kind of ["full", "stock", "ticket", "cache"] as const) peers.push(await startNode(kind, place));
+    for (const kind of ["full", "stock", "ticket", "cache"] as const)
+      peers.push(await startNode(kind, place));
     for (const other of [await startNginx(place), await startHaproxy(place)])
       if (other !== undefined) peers.push(other);
     const sides = VERSIONS.flatMap((version) => peers.map((peer) => sideOf(peer, version)));

@@ -23,7 +23,7 @@ export class Client {
     this.#resumes = resumes;
   }
 
-  /** Connects, closes at once, and waits until the server has closed too: its tickets have come by then. */
+  /** Connects, asks, and waits until the server has answered and closed: its tickets have come by then. */
   visit(port: number): Promise<void> {
     const session = this.#resumes ? this.#next() : undefined;
     return new Promise((resolve, reject) => {
@@ -40,7 +40,7 @@ export class Client {
         this.made++;
         if (socket.isSessionReused()) this.resumed++;
         else if (session !== undefined) this.#held = [];
-        socket.end();
+        socket.write(REQUEST);
       });
       socket.once("error", reject);
       socket.once("close", () => resolve());
@@ -61,3 +61,4 @@ export class Client {
 }
 
 const MOST_HELD = 4;
+const REQUEST = "GET / HTTP/1.0\r\n\r\n";

@@ -61,7 +61,6 @@ function Figures({ figures, nodes }: { figures: Summary; nodes: readonly NodeRow
   const resumes = events["resume"] ?? 0;
   const refused = Object.values(figures.refusals).reduce((sum, count) => sum + count, 0);
   const { tls } = figures;
-  const shakes = tls === undefined ? 0 : tls.resumed + tls.full;
   const { at, counts, isBusy } = drawn(history);
   const unit = isBusy ? "a second" : "a minute";
   const rate = (perSecond: number, steps: readonly number[]): string =>
@@ -91,8 +90,8 @@ function Figures({ figures, nodes }: { figures: Summary; nodes: readonly NodeRow
         {tls !== undefined && (
           <Figure
             name="TLS resumed"
-            value={shakes === 0 ? "–" : `${Math.floor((tls.resumed / shakes) * 100)} %`}
-            more={`of ${plural(shakes, "handshake")}`}
+            value={tls.offered === 0 ? "–" : `${Math.floor((tls.resumed / tls.offered) * 100)} %`}
+            more={tls.offered === 0 ? "none was offered" : `of ${number(tls.offered)} offered`}
           />
         )}
         <Figure
@@ -131,8 +130,8 @@ function Figures({ figures, nodes }: { figures: Summary; nodes: readonly NodeRow
           <Bars counts={figures.refusals} empty="Nothing was refused since this node started." />
         </Panel>
         {tls !== undefined && (
-          <Panel id="tls" title="TLS not resumed, by reason">
-            <Bars counts={tls.fullByReason} empty="Every handshake resumed a session." />
+          <Panel id="tls" title="TLS sessions refused, by reason">
+            <Bars counts={tls.refusals} empty="Every session that was offered resumed." />
           </Panel>
         )}
         <Panel id="nodes" title="Nodes">

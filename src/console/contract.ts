@@ -179,10 +179,12 @@ export interface Summary {
 }
 
 export interface TlsFigures {
+  readonly handshakes: number;
+  /** Of them, those in which the client had a session to resume. */
+  readonly offered: number;
   readonly resumed: number;
-  readonly full: number;
-  /** Why handshakes that could have resumed a session, or for all the server knows could have, were full. */
-  readonly fullByReason: Readonly<Record<string, number>>;
+  /** Why sessions that were offered did not resume. */
+  readonly refusals: Readonly<Record<string, number>>;
 }
 
 /** How many sessions came and went in each step of the last quarter of an hour, the oldest first. */

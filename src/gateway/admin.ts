@@ -24,7 +24,7 @@ export class AdminServer {
   constructor(parts: AdminParts) {
     this.#parts = parts;
     assertSafe(parts.config);
-    this.#server = parts.tls.httpServer(parts.config.tls, (request, response) => {
+    this.#server = parts.tls.httpServer("admin", parts.config.tls, (request, response) => {
       void this.#answer(request, response);
     });
   }

@@ -7,10 +7,9 @@ import type { TlsConfig } from "./config.ts";
 import type { Log } from "./log.ts";
 
 /** What a server of TLS takes; with `ca` it lets in only clients that the authorities in it vouch for. */
-export type CertificateOptions = Pick<
-  TlsOptions,
-  "cert" | "key" | "ca" | "requestCert" | "rejectUnauthorized"
->;
+export type CertificateOptions = Pick<TlsOptions, "cert" | "key" | "requestCert" | "rejectUnauthorized"> & {
+  readonly ca?: string;
+};
 
 /** A certificate from files, read again when they change; a pair that does not fit is left aside, and the old one stays. */
 export class Certificate {

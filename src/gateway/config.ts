@@ -49,6 +49,7 @@ export interface TlsSessionsConfig {
   readonly cluster?: string;
   readonly secret?: string;
   readonly "secret-file"?: string;
+  readonly keys?: "derived" | "ratchet" | "random";
   readonly epoch?: string;
   readonly "max-ticket-age"?: string;
   readonly "max-chain-age"?: string;

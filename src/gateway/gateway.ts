@@ -85,8 +85,13 @@ class RunningGateway implements Gateway {
       },
       onFault: (error) => faults.report(error),
     });
-    this.#tls = new TlsRoom(this.#log);
-    this.#metrics = new Metrics(this.kernel, () => this.listeners);
+    this.#tls = new TlsRoom({
+      kernel: this.kernel,
+      config: config["tls-sessions"] ?? {},
+      data: this.#data,
+      log: this.#log,
+    });
+    this.#metrics = new Metrics(this.kernel, () => this.listeners, this.#tls);
     this.#revocations = new Revocations(this.kernel);
     this.#admin = new AdminServer({
       config: admin,

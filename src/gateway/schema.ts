@@ -40,7 +40,8 @@ const tlsSessions = {
     cluster: {
       type: "string",
       minLength: 1,
-      description: "Its members take each other's sessions. holdfast when left out.",
+      description:
+        "Gateways with the same name here and the same secret take each other's sessions. holdfast when left out.",
     },
     secret: {
       type: "string",
@@ -51,14 +52,30 @@ const tlsSessions = {
         "What keys are made from, the same on every node. ${NAME} is taken from the environment. Whoever holds it can read what its keys protect.",
     },
     "secret-file": { type: "string", minLength: 1, description: "A file with the secret, in place of it." },
+    keys: {
+      enum: ["derived", "ratchet", "random"],
+      description:
+        "Where each epoch's keys come from: from the secret alone; each from the one before, which is erased; or new ones. The latter two are shared through the store, and the secret does not open what they have sealed. derived when left out.",
+    },
     epoch: { ...span, description: "How long a key is in use. Every node changes it at the same time. 12h." },
-    "max-ticket-age": { ...span, description: "For how long a session may be resumed. 6h." },
+    "max-ticket-age": {
+      ...span,
+      description: "For how long what a client was given may be used, 7d at most. 6h.",
+    },
     "max-chain-age": {
       ...span,
       description: "For how long after a full handshake one resumption may follow another. 24h.",
     },
-    "single-use": { type: "boolean", description: "A session kept in the store is taken once." },
-    "max-entries": { type: "integer", minimum: 1, description: "Sessions kept in the store by this node." },
+    "single-use": {
+      type: "boolean",
+      description: "A ticket is taken once, which costs a write in the store each time. False when left out.",
+    },
+    "max-entries": {
+      type: "integer",
+      minimum: 1,
+      description:
+        "Sessions, and notes of used tickets, that this node keeps in the store for each port. 20000.",
+    },
   },
   allOf: [
     {

@@ -35,7 +35,7 @@ export async function startAdmin(): Promise<Admin> {
     origin: base,
     secure: false,
     refusals: () => kernel.refusals,
-    tls: () => ({ resumed: 3, full: 1, fullByReason: { expired: 1 } }),
+    tls: () => ({ handshakes: 6, offered: 4, resumed: 3, refusals: { expired: 1 } }),
     log: { info() {}, warn() {}, error: (about: object) => console.error(about) },
   });
   const operator = await admin.token("operator", "op");

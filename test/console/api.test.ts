@@ -266,7 +266,7 @@ test("nodes, the summary and sign-in links answer as documented", async () => {
   assert.equal((await call("GET", "/api/nodes")).status, 200);
   const summary = await call<Summary>("GET", "/api/summary");
   assert.equal(summary.status, 200);
-  assert.deepEqual(summary.body.tls, { resumed: 3, full: 1, fullByReason: { expired: 1 } });
+  assert.deepEqual(summary.body.tls, { handshakes: 6, offered: 4, resumed: 3, refusals: { expired: 1 } });
   const made = await call<{ link: string }>("POST", "/api/sign-in-links", { role: "viewer" });
   const response = await fetch(made.body.link, { redirect: "manual" });
   const cookie = response.headers.getSetCookie()[0]?.split(";", 1)[0] ?? "";

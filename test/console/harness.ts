@@ -70,9 +70,10 @@ export async function startHarness(options: { people?: number; port?: number } =
     secure: false,
     refusals: () => kernel.refusals,
     tls: () => ({
-      resumed: 1_903,
-      full: 97,
-      fullByReason: { "nothing offered": 81, "unknown key": 9, expired: 5, revoked: 2 },
+      handshakes: 2_400,
+      offered: 2_000,
+      resumed: 1_984,
+      refusals: { "unknown-key": 9, expired: 5, revoked: 2 },
     }),
     log: { info: () => {}, warn: () => {}, error: (about) => void faults.push(about) },
   });

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
+import { constants, randomBytes } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import type { TestContext } from "node:test";
@@ -228,6 +228,27 @@ test("nginx: without a cache, with one, and with names that share their keys", a
   assert.equal(codesOf(both, "note").filter((code) => code.startsWith("crosses-names")).length, crossing);
 });
 
+test("a server that keeps sessions elsewhere, and is slow about it, is given time for its tickets", async (t) => {
+  if (!ready(t)) return;
+  const { cert, key } = keyFiles(t);
+  const server = createTlsServer(
+    {
+      cert: readFileSync(cert),
+      key: readFileSync(key),
+      minVersion: "TLSv1.3",
+      secureOptions: constants.SSL_OP_NO_TICKET,
+    },
+    (socket) => {
+      socket.on("error", () => socket.destroy());
+      socket.resume();
+    },
+  );
+  server.on("newSession", (_id: Buffer, _state: Buffer, done: () => void) => void setTimeout(done, 5));
+  const seen = await inspected(await listening(t, server), "-n", "2");
+  assert.equal(wayOf(seen, "TLSv1.3", "ticket").issued, 2, JSON.stringify(seen.ways));
+  assert.equal(wayOf(seen, "TLSv1.3", "ticket").beginning, "reference");
+});
+
 test("names that share a key resume each other's sessions, and names with keys of their own do not", async (t) => {
   if (!ready(t)) return;
   const files = keyFiles(t);
@@ -266,10 +287,10 @@ test("what was given is offered again later, and a change of keys meanwhile is t
       socket.resume();
     },
   );
-  // The last connection before the wait is TLS 1.3's; everything after it meets other keys.
+  // The first; TLS 1.2 and 1.3; in each of three ways two, one and two; one more in TLS 1.3. Everything after it meets other keys.
   let connections = 0;
   server.on("secureConnection", () => {
-    if (++connections === 1 + 2 + 3 * (2 + 1 + 2)) server.setTicketKeys(randomBytes(48));
+    if (++connections === 1 + 2 + 3 * (2 + 1 + 2) + 1) server.setTicketKeys(randomBytes(48));
   });
   const changed = await inspected(await listening(t, server), "-n", "2", "--later", "1ms");
   assert.ok(

@@ -180,7 +180,8 @@ class Survey {
   }
 
   async way(version: Way["version"], by: Way["by"]): Promise<Way> {
-    const trip: TripOptions = { version, ...(by === "id" && { withoutTickets: true }) };
+    const plain: TripOptions = { version, ...(by === "id" && { withoutTickets: true }) };
+    const trip: TripOptions = { ...plain, ...(await this.#patience(version)) };
     const usable = (trips: Trip): readonly Keepsake[] =>
       trips.kept.filter((one) => by === "id" || one.ticket !== undefined);
     const fresh: (readonly Keepsake[])[] = [];
@@ -192,7 +193,7 @@ class Survey {
     const first = all[0];
     const last = all.at(-1);
     if (last !== undefined)
-      this.#spare.push({ way: { version, by }, trip: { ...trip, session: last }, at: Date.now() });
+      this.#spare.push({ way: { version, by }, trip: { ...plain, session: last }, at: Date.now() });
     const tickets = all.flatMap(({ ticket }) => (ticket === undefined ? [] : [ticket]));
     const sizes = by === "id" ? all.map(({ id }) => id.length) : tickets.map((ticket) => ticket.length);
     return {
@@ -203,7 +204,7 @@ class Survey {
       perConnection: spreadOf(fresh.map((kept) => kept.length)),
       sizeBytes: spreadOf(sizes),
       ...(by === "ticket" && first !== undefined && this.#ofTickets(fresh)),
-      again: first === undefined ? NO_TRIAL : await this.#again(trip, first),
+      again: first === undefined ? NO_TRIAL : await this.#again(plain, first),
       browsing: first === undefined ? { ...NO_TRIAL, renewed: 0 } : await this.#browsing(trip, usable),
     };
   }
@@ -212,13 +213,20 @@ class Survey {
     const from = this.#options.servername ?? this.#options.host;
     const trials: NameTrial[] = [];
     for (const to of this.#options.otherNames) {
-      const made = await this.#counted({ version });
+      const made = await this.#counted({ version, ...(await this.#patience(version)) });
       const session = isMishap(made) ? undefined : made.kept.at(-1);
       if (session === undefined) continue;
       const outcome = await this.#counted({ version, session }, { ...this.#options, servername: to });
       if (!isMishap(outcome)) trials.push({ version, from, to, resumed: outcome.resumed });
     }
     return trials;
+  }
+
+  /** Some servers of TLS 1.3 lose their tickets when the client leaves at once; then it is better to stay a little. */
+  async #patience(version: Way["version"]): Promise<Pick<TripOptions, "lingerMs">> {
+    if (version !== "TLSv1.3" || this.#options.http === true) return {};
+    const hasty = await this.go({ version });
+    return !isMishap(hasty) && hasty.kept.length === 0 ? { lingerMs: LINGER_MS } : {};
   }
 
   async later(): Promise<LaterTrial[]> {
@@ -298,4 +306,5 @@ function certificateOf({ certificate, distrust }: Trip): CertificateFacts | unde
   };
 }
 
+const LINGER_MS = 500;
 const NO_TRIAL: Trial = { resumed: 0, of: 0, trace: "" };

@@ -26,6 +26,11 @@ export interface TripOptions {
   readonly session?: Keepsake;
   /** Does not offer session tickets: TLS 1.2 then resumes by session ID. */
   readonly withoutTickets?: boolean;
+  /**
+   * Stays so long for a ticket, for servers that put a session away first and forget to send its ticket when the client
+   * has gone by then.
+   */
+  readonly lingerMs?: number;
 }
 
 /** What a client keeps of a connection, to resume with. */
@@ -58,7 +63,7 @@ export function isMishap(outcome: Trip | Mishap): outcome is Mishap {
   return "why" in outcome;
 }
 
-/** Connects, says at once that nothing more comes, and collects what the server sends until it closes. */
+/** Connects, says that nothing more comes, and collects what the server sends until it closes. */
 export function travel(target: Target, options: TripOptions = {}): Promise<Trip | Mishap> {
   return new Promise((resolve) => {
     const kept: Keepsake[] = [];
@@ -68,25 +73,35 @@ export function travel(target: Target, options: TripOptions = {}): Promise<Trip 
     const cut = (): unknown => socket.destroy();
     let late = setTimeout(cut, HANDSHAKE_MS);
     target.signal?.addEventListener("abort", cut);
+    let leaving: NodeJS.Timeout | undefined;
+    const leaveIn = (ms: number): void => {
+      clearTimeout(leaving);
+      leaving = setTimeout(() => socket.end(), ms);
+    };
     socket.on("session", (blob: Buffer) => {
-      if (socket.getProtocol() === "TLSv1.3") keep(kept, blob);
+      if (socket.getProtocol() !== "TLSv1.3") return;
+      keep(kept, blob);
+      // Another often follows.
+      if (leaving !== undefined) leaveIn(SETTLE_MS);
     });
     socket.once("secureConnect", () => {
       made = madeOf(socket);
       keepOlder(socket, options.session, kept);
       clearTimeout(late);
       // A server that does not close is left; what it has sent by then is what there is.
-      late = setTimeout(cut, target.waitMs);
+      late = setTimeout(cut, target.waitMs + (options.lingerMs ?? 0));
       if (target.http === true) socket.write(requestFor(target));
       // RFC 8446 §4.6.1: tickets come once the client has finished. A server works through what it gets in order, so
       // they are on their way before it answers our close.
-      else socket.end();
+      else if (options.lingerMs === undefined) socket.end();
+      else leaveIn(options.lingerMs);
     });
     socket.once("error", ({ code, name, message }: NodeJS.ErrnoException) => {
       mishap = { code: code ?? name, why: message };
     });
     socket.once("close", () => {
       clearTimeout(late);
+      clearTimeout(leaving);
       target.signal?.removeEventListener("abort", cut);
       resolve(made === undefined ? (mishap ?? TOO_LATE) : { ...made, kept });
     });
@@ -157,4 +172,5 @@ function requestFor({ host, servername }: Target): string {
 }
 
 const HANDSHAKE_MS = 10_000;
+const SETTLE_MS = 50;
 const TOO_LATE: Mishap = { code: "ETIMEDOUT", why: "no handshake within 10 seconds" };

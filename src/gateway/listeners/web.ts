@@ -36,7 +36,8 @@ export const web: ListenerKind = {
     const sessions = createSessions(optionsOf(config, context));
     let open = 0;
     const tls = config["tls"] as TlsConfig | undefined;
-    const server = context.tls.httpServer(tls, (request, response) => {
+    const name = config.name ?? "web";
+    const server = context.tls.httpServer(`listener ${name}`, tls, (request, response) => {
       open++;
       response.on("close", () => open--);
       answer(sessions, request, response).catch((error: unknown) => {
@@ -47,7 +48,7 @@ export const web: ListenerKind = {
     });
     await listening(server, config.port ?? web.defaultPort, config.host ?? "127.0.0.1");
     return {
-      name: config.name ?? "web",
+      name,
       mechanism: "web",
       address: addressOf(tls === undefined ? "http" : "https", server),
       open: () => open,
