@@ -299,6 +299,17 @@ test("what was given is offered again later, and a change of keys meanwhile is t
   );
 });
 
+test("a server that asks for a client's certificate is inspected with one, and says so without", async (t) => {
+  if (!ready(t)) return;
+  const [own, client] = [keyFiles(t), keyFiles(t)];
+  const port = await nodeServer(t, own, { requestCert: true, ca: readFileSync(client.cert) });
+  const seen = await inspected(port, "-n", "2", "--cert", client.cert, "--key", client.key);
+  assert.equal(wayOf(seen, "TLSv1.3", "ticket").again.resumed, 1);
+  const without = await holdfast("tls", "inspect", `localhost:${port}`, "--wait", "30s");
+  assert.equal(without.code, 4);
+  assert.match(without.error, /CERTIFICATE_REQUIRED.*--cert and --key/);
+});
+
 test("the page for people names keys, versions and what is to be mended", async (t) => {
   if (!ready(t)) return;
   const port = await nodeServer(t, keyFiles(t));

@@ -3,6 +3,7 @@ import type { InspectOptions } from "../../doctor/tls/index.ts";
 import { spanMs } from "../../mechanisms/web/index.ts";
 import type { Command, Values } from "../command.ts";
 import { CommandError, EXIT, textOf } from "../command.ts";
+import { safe } from "../text.ts";
 import { printInspection } from "../tls-report.ts";
 
 export const tls: Command = {
@@ -35,7 +36,13 @@ export const tls: Command = {
     const outcome = await inspectTls({ ...optionsOf(values, words), signal: terminal.signal });
     if ("unreachable" in outcome) {
       const { code, why } = outcome.unreachable;
-      throw new CommandError(`No TLS connection to ${words[1]}: ${code}, ${why.trim()}`, EXIT.unreachable);
+      const hint = /CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|BAD_CERTIFICATE|UNKNOWN_CA/.test(code)
+        ? " It may ask for a client's certificate: --cert and --key."
+        : "";
+      throw new CommandError(
+        `No TLS connection to ${words[1]}: ${code}, ${safe(why.trim())}.${hint}`,
+        EXIT.unreachable,
+      );
     }
     if (values["json"] === true) terminal.out(`${JSON.stringify(outcome, undefined, 2)}\n`);
     else printInspection(outcome, terminal);

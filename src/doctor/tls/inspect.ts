@@ -300,10 +300,16 @@ function certificateOf({ certificate, distrust }: Trip): CertificateFacts | unde
     subject: Object.entries(subject ?? {})
       .map(([name, value]) => `${name}=${[value].flat().join("+")}`)
       .join(", "),
-    validTo: new Date(valid_to).toISOString(),
+    validTo: instantOf(valid_to),
     fingerprint256,
     ...(distrust !== undefined && { distrust }),
   };
+}
+
+/** As people of all places write it; as the certificate has it when that is no time. */
+function instantOf(text: string): string {
+  const at = new Date(text);
+  return Number.isNaN(at.getTime()) ? text : at.toISOString();
 }
 
 const LINGER_MS = 500;

@@ -103,7 +103,9 @@ export function travel(target: Target, options: TripOptions = {}): Promise<Trip 
       clearTimeout(late);
       clearTimeout(leaving);
       target.signal?.removeEventListener("abort", cut);
-      resolve(made === undefined ? (mishap ?? TOO_LATE) : { ...made, kept });
+      // TLS 1.3: a client is through before the server has looked at its certificate, and may hear only then.
+      const refused = made !== undefined && mishap?.code.startsWith("ERR_SSL_") === true;
+      resolve(made === undefined || refused ? (mishap ?? TOO_LATE) : { ...made, kept });
     });
     socket.resume();
   });
