@@ -1,7 +1,7 @@
 import assert from "node:assert/strict";
 import { randomInt } from "node:crypto";
 import { test } from "node:test";
-import { parseSslSession } from "../../src/doctor/tls/ssl-session.ts";
+import { parseSslSession, withoutEnvelope } from "../../src/doctor/tls/ssl-session.ts";
 import { isFault } from "../../src/wire/index.ts";
 
 /** What Node 20 kept of a session of TLS 1.3 with another Node; "openssl sess_id" shows the same of it. */
@@ -59,6 +59,22 @@ test("whatever a session holds is read as it was written, in every order of the 
     assert.equal(id.toString("latin1"), "an id");
     assert.ok(read?.equals(ticket));
   }
+});
+
+test("a session in the envelope of newer Nodes is taken out of it, and nothing else is", () => {
+  const mark = Buffer.from("\0nodejs:tls:session:1\0");
+  const wrap = (name: string, body: Buffer): Buffer =>
+    Buffer.concat([mark, Buffer.from([name.length >> 8, name.length & 255]), Buffer.from(name), body]);
+  for (const name of ["", "shop.example", "n".repeat(300)])
+    assert.ok(withoutEnvelope(wrap(name, REAL)).equals(REAL), name);
+  assert.ok(withoutEnvelope(REAL).equals(REAL));
+  for (const broken of [
+    mark,
+    mark.subarray(1),
+    Buffer.concat([mark, Buffer.from([0, 9, 65])]),
+    Buffer.alloc(0),
+  ])
+    assert.ok(withoutEnvelope(broken).equals(broken));
 });
 
 test("a session cut short anywhere, or with something behind it, is a fault with its place", () => {

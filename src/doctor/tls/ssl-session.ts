@@ -4,8 +4,7 @@ import type { DerElement } from "./der.ts";
 import { explicitTag, integerOf, readElement, TAG } from "./der.ts";
 
 /**
- * What a TLS client of OpenSSL remembers of a session, which Node hands out as it is (`getSession()`, the event
- * `session`). The master key and the resumption secret in it are passed over.
+ * What a TLS client of OpenSSL remembers of a session, which Node hands out (`getSession()`, the event `session`). The master key and the resumption secret in it are passed over.
  */
 export interface SslSession {
   /** 0x0303 is TLS 1.2, 0x0304 TLS 1.3. */
@@ -20,6 +19,18 @@ export interface SslSession {
   /** RFC 8446 §4.2.10: bytes that may be sent before the handshake is complete. Absent is 0. */
   readonly maxEarlyData?: number;
   readonly hostname?: string;
+}
+
+/**
+ * Newer Nodes (seen in 22.23, 24.21 and 26.10) put the name that the server was verified for in front of what OpenSSL has: a mark,
+ * two bytes of length, the name. A client that does not verify may offer what is behind it under any name. Sessions
+ * without it are returned as they are.
+ */
+export function withoutEnvelope(session: Buffer): Buffer {
+  if (!session.subarray(0, ENVELOPE.length).equals(ENVELOPE)) return session;
+  const reader = new Reader(session, ENVELOPE.length);
+  reader.skip(reader.u16());
+  return reader.short ? session : reader.rest();
 }
 
 /**
@@ -81,6 +92,7 @@ function readOptional(reader: Reader, fixed: Fixed): SslSession | Fault {
   return found;
 }
 
+const ENVELOPE = Buffer.from("\0nodejs:tls:session:1\0");
 const FIXED = [TAG.integer, TAG.integer, TAG.octetString, TAG.octetString, TAG.octetString] as const;
 const HOSTNAME = explicitTag(6);
 const TICKET = explicitTag(10);

@@ -4,7 +4,7 @@ import type { ConnectionOptions, PeerCertificate, SecureVersion, TLSSocket } fro
 import { connect } from "node:tls";
 import { isFault } from "../../wire/index.ts";
 import type { SslSession } from "./ssl-session.ts";
-import { parseSslSession } from "./ssl-session.ts";
+import { parseSslSession, withoutEnvelope } from "./ssl-session.ts";
 
 export interface Target {
   readonly host: string;
@@ -35,7 +35,7 @@ export interface TripOptions {
 
 /** What a client keeps of a connection, to resume with. */
 export interface Keepsake extends SslSession {
-  /** Node's form of it. */
+  /** OpenSSL's form of it. */
   readonly blob: Buffer;
 }
 
@@ -78,9 +78,9 @@ export function travel(target: Target, options: TripOptions = {}): Promise<Trip 
       clearTimeout(leaving);
       leaving = setTimeout(() => socket.end(), ms);
     };
-    socket.on("session", (blob: Buffer) => {
+    socket.on("session", (given: Buffer) => {
       if (socket.getProtocol() !== "TLSv1.3") return;
-      keep(kept, blob);
+      keep(kept, given);
       // Another often follows.
       if (leaving !== undefined) leaveIn(SETTLE_MS);
     });
@@ -150,8 +150,9 @@ function madeOf(socket: TLSSocket): Omit<Trip, "kept"> {
 
 /** RFC 5077 §3.3: before TLS 1.3 the ticket comes within the handshake, and a new one may come with a resumption. */
 function keepOlder(socket: TLSSocket, offered: Keepsake | undefined, kept: Keepsake[]): void {
-  const blob = socket.getProtocol() === "TLSv1.3" ? undefined : socket.getSession();
-  if (blob === undefined) return;
+  const given = socket.getProtocol() === "TLSv1.3" ? undefined : socket.getSession();
+  if (given === undefined) return;
+  const blob = withoutEnvelope(given);
   const session = parseSslSession(blob);
   if (isFault(session)) return;
   if (session.ticket === undefined && session.id.length === 0) return;
@@ -164,7 +165,8 @@ function keepOlder(socket: TLSSocket, offered: Keepsake | undefined, kept: Keeps
   if (!isOffered) kept.push({ ...session, blob });
 }
 
-function keep(kept: Keepsake[], blob: Buffer): void {
+function keep(kept: Keepsake[], given: Buffer): void {
+  const blob = withoutEnvelope(given);
   const session = parseSslSession(blob);
   if (!isFault(session)) kept.push({ ...session, blob });
 }
