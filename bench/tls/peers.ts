@@ -5,8 +5,9 @@ import net from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** How the Node servers keep sessions: not at all, by Node's own tickets, or by ours. */
-export type Kind = "full" | "stock" | "ticket" | "cache";
+/** How the Node servers keep sessions: by Node's own tickets, or by ours; to `full` clients come with nothing. */
+export type Kind = "full" | "stock" | OurKind;
+export type OurKind = "ticket" | "cache" | "ticket shared" | "cache shared";
 
 /** A running server under measurement. */
 export interface Peer {

@@ -8,19 +8,21 @@ import { createKernel } from "../../src/kernel/index.ts";
 import type { TlsSessions } from "../../src/mechanisms/tls/index.ts";
 import { tlsSessions } from "../../src/mechanisms/tls/index.ts";
 import { lmdb } from "../../src/store/lmdb/index.ts";
+import { memory } from "../../src/store/memory/index.ts";
 
 const [kind = "", place = ""] = process.argv.slice(2);
 /** As short as nginx's and HAProxy's can be. */
 const ANSWER = "HTTP/1.0 200 OK\r\nContent-Length: 0\r\n\r\n";
 
-/** The session layer itself, on a store that the processes of one machine share. */
-async function ours(mode: "ticket" | "cache"): Promise<TlsSessions> {
-  const kernel = createKernel({ store: lmdb({ path: join(place, `store-${mode}`) }) });
+/** Ours, on a store of this process's own as stock tickets have their keys, or on one that several processes share. */
+async function ours(mode: "ticket" | "cache", isShared: boolean): Promise<TlsSessions> {
+  const kernel = createKernel({ store: isShared ? lmdb({ path: join(place, `store-${mode}`) }) : memory() });
   await kernel.start();
   return tlsSessions({ kernel, cluster: "bench", secret: "the same on every one of the processes", mode });
 }
 
-const sessions = kind === "ticket" || kind === "cache" ? await ours(kind) : undefined;
+const [mode, where] = kind.split(" ");
+const sessions = mode === "ticket" || mode === "cache" ? await ours(mode, where === "shared") : undefined;
 const options: TlsOptions = {
   cert: readFileSync(join(place, "cert.pem")),
   key: readFileSync(join(place, "key.pem")),
