@@ -51,7 +51,12 @@ const tlsSessions = {
       description:
         "What keys are made from, the same on every node. ${NAME} is taken from the environment. Whoever holds it can read what its keys protect.",
     },
-    "secret-file": { type: "string", minLength: 1, description: "A file with the secret, in place of it." },
+    "secret-file": {
+      type: "string",
+      minLength: 1,
+      description:
+        "A file with the secret, in place of it. Read again on SIGHUP: the new one is accepted at once and made use of from the next epoch on.",
+    },
     keys: {
       enum: ["derived", "ratchet", "random"],
       description:

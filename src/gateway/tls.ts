@@ -66,8 +66,20 @@ export class TlsRoom {
     return new Map([...this.#sessions].map(([name, sessions]) => [name, sessions.metrics()]));
   }
 
+  /** Reads certificates again, and the secret if it is in a file of its own; what was made with the old one stays good. */
   reload(): void {
     for (const certificate of this.#certificates) certificate.reload();
+    const { config, data, log } = this.#parts;
+    if (this.#secret === undefined || config["secret-file"] === undefined) return;
+    try {
+      const secret = tlsSecret(config, data);
+      if (secret === this.#secret) return;
+      this.#secret = secret;
+      for (const sessions of this.#sessions.values()) sessions.rotate(secret);
+      log.info({ file: config["secret-file"] }, "TLS secret reloaded");
+    } catch (error) {
+      log.error({ err: error }, "the new TLS secret cannot be used; the old one stays");
+    }
   }
 
   close(): void {

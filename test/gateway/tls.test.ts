@@ -154,6 +154,29 @@ test("gateways with one secret take each other's sessions, with another they do 
   );
 });
 
+test("a new secret in its file is taken on reload, and what was made with the old one stays good", async (t) => {
+  if (!installed(t, "openssl")) return;
+  const files = keyFiles(t);
+  const [changing, young] = [join(files.folder, "changing"), join(files.folder, "young")];
+  writeFileSync(changing, "the secret that all of them had at first\n");
+  writeFileSync(young, "the secret that all of them are to have\n");
+  const one = await gatewayOf(t, `tls-sessions: { secret-file: ${changing} }\n${portsOf(files)}`);
+  const two = await gatewayOf(t, `tls-sessions: { secret-file: ${young} }\n${portsOf(files)}`);
+  const from = (gateway: Gateway): Promise<Keepsake[]> =>
+    Promise.all(BOTH.map((version) => sessionFrom(gateway.adminOrigin, version)));
+  const resumed = (held: readonly Keepsake[]): Promise<boolean[]> =>
+    Promise.all(BOTH.map(async (version, i) => (await visit(one.adminOrigin, version, held[i])).resumed));
+  const before = await from(one);
+  assert.deepEqual(await resumed(await from(two)), [false, false]);
+  writeFileSync(changing, "too short to be one\n");
+  one.reload();
+  assert.deepEqual(await resumed(before), [true, true]);
+  copyFileSync(young, changing);
+  one.reload();
+  assert.deepEqual(await resumed(before), [true, true]);
+  assert.deepEqual(await resumed(await from(two)), [true, true]);
+});
+
 test("the health screen's figures and the metrics say how many resumed, and why others were refused", async (t) => {
   if (!installed(t, "openssl")) return;
   const [files, data] = [keyFiles(t), folder(t)];

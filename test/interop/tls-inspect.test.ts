@@ -8,6 +8,9 @@ import { createServer as createTlsServer } from "node:tls";
 import { commands } from "../../src/cli/commands/index.ts";
 import { run } from "../../src/cli/run.ts";
 import type { TlsInspection, Way } from "../../src/doctor/tls/index.ts";
+import { createKernel } from "../../src/kernel/index.ts";
+import { tlsSessions } from "../../src/mechanisms/tls/index.ts";
+import { memory } from "../../src/store/memory/index.ts";
 import { installed } from "../peers/process.ts";
 import { haproxy, haproxyTcp, keyFiles, listening, nginx, nodeServer, opensslServer } from "./tls-peers.ts";
 
@@ -162,6 +165,32 @@ test("behind a balancer, keys that are not shared, and shared keys with contexts
   const shared = await behind(() => ({ ticketKeys, sessionIdContext: "all" }));
   assert.equal(wayOf(shared, "TLSv1.2", "ticket").again.resumed, 9);
   assert.deepEqual(codesOf(shared, "bad"), ["no-renewal: TLS 1.3"]);
+});
+
+test("servers of ours with one secret are one server to the inspector, and renew", async (t) => {
+  if (!ready(t, "haproxy")) return;
+  const files = keyFiles(t);
+  const options = { cert: readFileSync(files.cert), key: readFileSync(files.key) };
+  const ports: number[] = [];
+  for (let i = 0; i < 3; i++) {
+    // Each with a store of its own: a ticket needs none.
+    const kernel = createKernel({ store: memory() });
+    await kernel.start();
+    t.after(() => kernel.close());
+    const sessions = tlsSessions({ kernel, cluster: "one", secret: "known to all three of these servers" });
+    const server = createTlsServer(sessions.serverOptions(options), (socket) => {
+      socket.on("error", () => socket.destroy());
+      socket.resume();
+    });
+    sessions.attach(server);
+    t.after(() => sessions.close());
+    ports.push(await listening(t, server));
+  }
+  const seen = await inspected(await haproxyTcp(t, files.folder, ports), "-n", "7");
+  assert.equal(seen.exit, 0, JSON.stringify(seen.findings));
+  const way = wayOf(seen, "TLSv1.3", "ticket");
+  assert.deepEqual([way.keyNames?.length, way.browsing.trace, way.browsing.renewed], [1, "RRRRRR", 6]);
+  assert.equal(wayOf(seen, "TLSv1.2", "ticket").browsing.trace, "RRRRRR");
 });
 
 test("caches that are not shared are told from servers that keep none", async (t) => {
