@@ -69,17 +69,22 @@ export class TlsRoom {
   /** Reads certificates again, and the secret if it is in a file of its own; what was made with the old one stays good. */
   reload(): void {
     for (const certificate of this.#certificates) certificate.reload();
-    const { config, data, log } = this.#parts;
-    if (this.#secret === undefined || config["secret-file"] === undefined) return;
-    try {
-      const secret = tlsSecret(config, data);
-      if (secret === this.#secret) return;
-      this.#secret = secret;
-      for (const sessions of this.#sessions.values()) sessions.rotate(secret);
-      log.info({ file: config["secret-file"] }, "TLS secret reloaded");
-    } catch (error) {
-      log.error({ err: error }, "the new TLS secret cannot be used; the old one stays");
-    }
+    const file = this.#parts.config["secret-file"];
+    if (this.#secret === undefined || file === undefined) return;
+    const { log } = this.#parts;
+    this.#rotate().then(
+      (isNew) => isNew && log.info({ file }, "TLS secret reloaded"),
+      (error: unknown) => log.error({ err: error }, "the new TLS secret cannot be used; the old one stays"),
+    );
+  }
+
+  /** False when it is the same secret as before. */
+  async #rotate(): Promise<boolean> {
+    const secret = tlsSecret(this.#parts.config, this.#parts.data);
+    if (secret === this.#secret) return false;
+    await Promise.all([...this.#sessions.values()].map((sessions) => sessions.rotate(secret)));
+    this.#secret = secret;
+    return true;
   }
 
   close(): void {
