@@ -74,17 +74,18 @@ for (const maxVersion of VERSIONS) {
     await until(() => sessions.metrics().refused >= 1, "the lock was held to");
   });
 
-  test(`${maxVersion}: a single-use ticket is good once: 1,000 replays, none resumed`, async (t) => {
+  test(`${maxVersion}: a single-use ticket is good once: of up to 1,000 replays none is resumed`, async (t) => {
     const { port, sessions } = await member(t, { sessions: { singleUse: true }, tls: { maxVersion } });
     const first = await visit(port);
     assert.equal((await again(port, first)).reused, true);
     let resumed = 0;
-    for (let round = 0; round < 50; round++) {
+    const rounds = maxVersion === "TLSv1.3" ? 50 : 5;
+    for (let round = 0; round < rounds; round++) {
       const visits = await Promise.all(Array.from({ length: 20 }, () => again(port, first)));
       resumed += visits.filter(({ reused }) => reused).length;
     }
     assert.equal(resumed, 0);
-    assert.equal(sessions.metrics().fullBecause.replayed, 1_000);
+    assert.equal(sessions.metrics().fullBecause.replayed, 20 * rounds);
   });
 
   test(`${maxVersion}: a ticket with any one byte changed leads to a full handshake, and to nothing worse`, async (t) => {
@@ -253,7 +254,7 @@ test("what the store keeps of a session is neither its name nor its secrets", as
 test("a ClientHello cut anywhere resumes all the same; one that is too large or none at all does no harm", async (t) => {
   const { port, sessions } = await member(t, {
     sessions: { helloMs: 300, helloBytes: 4_096 },
-    tls: { handshakeTimeout: 1_000 },
+    tls: { handshakeTimeout: 300 },
   });
   const first = await visit(port);
   const through = await cutting(port, t);

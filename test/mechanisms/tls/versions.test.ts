@@ -1,0 +1,45 @@
+import assert from "node:assert/strict";
+import { existsSync } from "node:fs";
+import { test } from "node:test";
+import { fileURLToPath } from "node:url";
+import { run } from "../../peers/process.ts";
+
+/** Below test/, which is beside build/. */
+const NODES = fileURLToPath(new URL("../../../../test/nodes/node_modules", import.meta.url));
+const FILES = ["resumption", "refusal", "client-certificates"].map((name) =>
+  fileURLToPath(new URL(`./${name}.test.js`, import.meta.url)),
+);
+const HAS_PACKAGES = process.platform === "linux" && process.arch === "x64";
+
+for (const version of ["22", "24", "26"]) {
+  const binary = `${NODES}/node${version}/bin/node`;
+  const missing = existsSync(binary) ? undefined : `Node ${version} is not there (script/nodes installs it)`;
+  if (missing !== undefined && HAS_PACKAGES && process.env["CI"] === "true") {
+    test(`Node ${version}`, () => assert.fail(missing));
+    continue;
+  }
+
+  test(
+    `on Node ${version} sessions resume, and are refused, as they are on this one`,
+    { skip: missing ?? false },
+    async () => {
+      const { stdout: said } = await run(binary, ["-p", "process.version"]);
+      assert.match(said, new RegExp(`^v${version}\\.`));
+      // The variable tells a runner that it is inside another one, where it runs nothing.
+      const args = [
+        "-u",
+        "NODE_TEST_CONTEXT",
+        binary,
+        "--test",
+        "--test-reporter=tap",
+        "--test-concurrency=1",
+      ];
+      args.push("--test-skip-pattern=/1,000 replays|any one byte/", ...FILES);
+      const { code, stdout, stderr } = await run("env", args);
+      const failed = stdout.split("\n").filter((line) => /^\s*not ok/.test(line));
+      assert.equal(code, 0, `${failed.join("\n")}\n${stderr}\n${stdout.slice(-2_000)}`);
+      const passed = Number(/^# pass (\d+)$/m.exec(stdout)?.[1] ?? 0);
+      assert.ok(passed > 60, `${passed} tests were run`);
+    },
+  );
+}
