@@ -186,10 +186,10 @@ class RunningGateway implements Gateway {
       );
     await this.#console?.close();
     await this.#admin.close();
+    this.#tls.close();
     this.#revocations.close();
     await this.kernel.close();
     this.#metrics.close();
-    this.#tls.close();
     await this.kernel.store.close();
     this.#log.info({}, "stopped");
   }
