@@ -60,7 +60,7 @@ const tlsSessions = {
     keys: {
       enum: ["derived", "ratchet", "random"],
       description:
-        "Where each epoch's keys come from: from the secret alone; each from the one before, which is erased; or new ones. The latter two are shared through the store, and the secret does not open what they have sealed. derived when left out.",
+        "Where each epoch's keys come from: from the secret alone; each from the one before, which is erased; or new ones. The latter two are shared through the store, and the secret alone does not open what they have sealed. derived when left out.",
     },
     epoch: { ...span, description: "How long a key is in use. Every node changes it at the same time. 12h." },
     "max-ticket-age": {

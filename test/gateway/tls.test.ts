@@ -130,11 +130,18 @@ for (const mode of ["ticket", "cache"]) {
   });
 }
 
-for (const mode of ["ticket", "cache"]) {
-  test(`sessions resume after a restart on the same folder, whose secret is its user's alone: ${mode}`, async (t) => {
+const KEEPING = [
+  "mode: ticket",
+  "mode: cache",
+  "mode: ticket, keys: random",
+  "mode: both, keys: ratchet, single-use: true",
+];
+
+for (const how of KEEPING) {
+  test(`sessions resume after a restart on the same folder, whose secret is its user's alone: ${how}`, async (t) => {
     if (!installed(t, "openssl")) return;
     const [files, data] = [keyFiles(t), folder(t)];
-    const lines = `tls-sessions: { mode: ${mode} }\n${portsOf(files)}`;
+    const lines = `tls-sessions: { ${how} }\n${portsOf(files)}`;
     const first = await gatewayOf(t, lines, data, "lmdb");
     const held = [await lastingSession(first, "TLSv1.2"), await lastingSession(first, "TLSv1.3")];
     await first.close();
