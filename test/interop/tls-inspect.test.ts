@@ -21,9 +21,13 @@ interface Outcome {
 }
 
 async function holdfast(...args: string[]): Promise<Outcome> {
+  return onTerminal(false, ...args);
+}
+
+async function onTerminal(isTerminal: boolean, ...args: string[]): Promise<Outcome> {
   let [out, error] = ["", ""];
   const code = await run(commands, args, "1.2.3", {
-    isTerminal: false,
+    isTerminal,
     columns: 200,
     env: {},
     signal: new AbortController().signal,
@@ -357,6 +361,31 @@ test("the page for people names keys, versions and what is to be mended", async 
   assert.match(out, /^✗ TLS 1\.3: a resumed connection gets no new ticket/m);
   // RFC 8446 §4.6.1: what resumes a session is nobody's to see.
   assert.doesNotMatch(out, /master|psk/i);
+});
+
+test("a terminal is shown how far it is, and never more than there is to do", async (t) => {
+  if (!ready(t)) return;
+  const port = await nodeServer(t, keyFiles(t));
+  const names = ["--servername", "localhost", "--servername", "a.example"];
+  const { error } = await onTerminal(
+    true,
+    "tls",
+    "inspect",
+    `localhost:${port}`,
+    "-n",
+    "2",
+    "--later",
+    "1ms",
+    ...names,
+  );
+  const steps = [...error.matchAll(/ (\d+)\/(\d+)/g)].map(
+    ([, made, most]) => [Number(made), Number(most)] as const,
+  );
+  assert.ok(steps.length > 20, error);
+  assert.ok(
+    steps.every(([made, most], i) => made === i + 1 && made <= most),
+    error,
+  );
 });
 
 test("what is no TLS server, and what is called wrongly, has an exit code of its own", async (t) => {

@@ -3,7 +3,7 @@ import type { InspectOptions } from "../../doctor/tls/index.ts";
 import { spanMs } from "../../mechanisms/web/index.ts";
 import type { Command, Values } from "../command.ts";
 import { CommandError, EXIT, textOf } from "../command.ts";
-import { safe } from "../text.ts";
+import { progressBar, safe } from "../text.ts";
 import { printInspection } from "../tls-report.ts";
 
 export const tls: Command = {
@@ -33,7 +33,12 @@ export const tls: Command = {
   Exit codes: 0 sessions resume, 4 no TLS there, 6 there is a finding marked with a cross.`,
   async run(values, words, terminal) {
     const { inspectTls } = await import("../../doctor/tls/index.ts");
-    const outcome = await inspectTls({ ...optionsOf(values, words), signal: terminal.signal });
+    const bar = progressBar(terminal, "connections");
+    const outcome = await inspectTls({
+      ...optionsOf(values, words),
+      signal: terminal.signal,
+      onProgress: (made, most) => bar.show(made, most),
+    }).finally(() => bar.end());
     if ("unreachable" in outcome) {
       const { code, why } = outcome.unreachable;
       const hint = /CERTIFICATE_REQUIRED|HANDSHAKE_FAILURE|BAD_CERTIFICATE|UNKNOWN_CA/.test(code)

@@ -13,6 +13,8 @@ export interface InspectOptions extends Target {
   readonly otherNames: readonly string[];
   /** Waits so long, and then offers once more what was given before. */
   readonly laterMs?: number;
+  /** Hears after each connection how many were made, of at most how many. */
+  readonly onProgress?: (made: number, most: number) => void;
 }
 
 const VERSIONS = ["TLSv1", "TLSv1.1", "TLSv1.2", "TLSv1.3"] as const;
@@ -153,8 +155,14 @@ class Survey {
     readonly at: number;
   }[] = [];
 
+  readonly #most: number;
+
   constructor(options: InspectOptions) {
     this.#options = options;
+    const { connections, otherNames, laterMs } = options;
+    const inWays = WAYS * (3 * connections - 1) + (laterMs === undefined ? 0 : WAYS);
+    // One to begin with, and one to see whether TLS 1.3 wants patience, for each name too.
+    this.#most = 1 + VERSIONS.length + inWays + 1 + otherNames.length * 5;
   }
 
   async go(trip: TripOptions = {}, target: Target = this.#options): Promise<Trip | Mishap> {
@@ -163,6 +171,7 @@ class Survey {
     const outcome = await travel(target, trip);
     target.signal?.throwIfAborted();
     if (!isMishap(outcome)) this.addresses.add(outcome.address);
+    this.#options.onProgress?.(this.count, this.#most);
     return outcome;
   }
 
@@ -312,5 +321,7 @@ function instantOf(text: string): string {
   return Number.isNaN(at.getTime()) ? text : at.toISOString();
 }
 
+/** TLS 1.2 by session ID and by ticket, and TLS 1.3. */
+const WAYS = 3;
 const LINGER_MS = 500;
 const NO_TRIAL: Trial = { resumed: 0, of: 0, trace: "" };
