@@ -4,6 +4,7 @@ import type { ListenerConfig } from "./config.ts";
 import type { Log } from "./log.ts";
 import type { Topics } from "./topics.ts";
 import type { JsonSchema } from "./schema.ts";
+import type { TlsRoom } from "./tls.ts";
 
 /** What a listener is given. */
 export interface ListenerContext {
@@ -15,6 +16,7 @@ export interface ListenerContext {
   readonly limit: PrincipalLimit | undefined;
   /** What listeners write and read together, opened with the first use. */
   readonly topics: Topics;
+  readonly tls: TlsRoom;
 }
 
 /** A mechanism, listening. */

@@ -80,6 +80,8 @@ export interface SessionStore {
   putTicket(key: string, value: Uint8Array, expiresAt: number): Promise<boolean>;
   /** The value, to exactly one caller; `undefined` to everybody else and after `expiresAt`. */
   takeTicket(key: string, now: number): Promise<Uint8Array | undefined>;
+  /** The value without taking it, for what many may read until it expires. */
+  peekTicket(key: string, now: number): MaybePromise<Uint8Array | undefined>;
   /** Drops a ticket untaken. */
   dropTicket(key: string): Promise<void>;
 

@@ -1,10 +1,8 @@
-import type { IncomingMessage, RequestListener, Server, ServerResponse } from "node:http";
-import { createServer } from "node:http";
-import { createServer as createSecureServer } from "node:https";
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { HoldfastError } from "../../kernel/index.ts";
 import type { Arrival, Dialog, Dialogs, Feed, Welcome } from "../../mechanisms/dialog/index.ts";
 import { createDialogs, passOn, serveFeed, takeIn } from "../../mechanisms/dialog/index.ts";
-import { Certificate } from "../certificate.ts";
+import type { Certificate } from "../certificate.ts";
 import type { ListenerConfig, TlsConfig } from "../config.ts";
 import { listening, stopServer } from "../http-server.ts";
 import type { Listener, ListenerContext, ListenerKind } from "../listener.ts";
@@ -31,27 +29,19 @@ export const dialog: ListenerKind = {
         `A dialog listener on ${host} needs users, or to be told whether others may come: "anonymous: false" leaves web logins.`,
         { detail: { host } },
       );
-    const certificate = written.tls === undefined ? undefined : new Certificate(written.tls, context.log);
+    const { tls } = written;
+    const name = written.name ?? "dialog";
     const room = new Room(written, context);
-    const server =
-      certificate === undefined
-        ? createServer(room.answer)
-        : createSecureServer(certificate.options, room.answer);
+    const server = context.tls.httpServer(`listener ${name}`, tls, room.answer);
     room.dialogs.attach(server, "/dialog");
-    const stop = async (): Promise<void> => {
-      certificate?.close();
-      await room.dialogs.close();
-    };
     try {
       await listening(server, written.port ?? dialog.defaultPort, host);
+      const certificate = tls === undefined ? undefined : context.tls.certificate(tls);
       const also = await listenTcp(room.dialogs, host, written["tcp-port"], certificate);
-      certificate?.onChange((pair) => {
-        if ("setSecureContext" in server) server.setSecureContext(pair);
-      });
       return {
-        name: written.name ?? "dialog",
+        name,
         mechanism: "dialog",
-        address: addressOf(certificate === undefined ? "http" : "https", server),
+        address: addressOf(tls === undefined ? "http" : "https", server),
         also,
         open: () => room.dialogs.size + room.readers,
         async drain(deadlineAt): Promise<void> {
@@ -61,13 +51,13 @@ export const dialog: ListenerKind = {
           await stopServer(server, 0);
         },
         async close(): Promise<void> {
-          await stop();
+          await room.dialogs.close();
           await stopServer(server, 0);
         },
       };
     } catch (error) {
-      await stop();
-      await closed(server);
+      await room.dialogs.close();
+      await stopServer(server, 0);
       throw error;
     }
   },
@@ -254,10 +244,6 @@ function startOf(text: string): number | "oldest" | "newest" | undefined {
   if (text === "" || text === "newest") return "newest";
   if (text === "oldest") return text;
   return /^\d{1,15}$/.test(text) ? Number(text) : undefined;
-}
-
-function closed(server: Server): Promise<void> {
-  return server.listening ? stopServer(server, 0) : Promise.resolve();
 }
 
 function send(response: ServerResponse, status: number, body: object): void {

@@ -3,7 +3,7 @@ import { isHoldfastError } from "../../kernel/index.ts";
 import type { Feed } from "../../mechanisms/dialog/index.ts";
 import type { Syslog, SyslogMessage, SyslogOrigin } from "../../mechanisms/syslog/index.ts";
 import { createSyslog, FACILITIES, SEVERITIES } from "../../mechanisms/syslog/index.ts";
-import { Certificate } from "../certificate.ts";
+import type { Certificate } from "../certificate.ts";
 import type { ListenerConfig, TlsConfig } from "../config.ts";
 import type { Listener, ListenerContext, ListenerKind } from "../listener.ts";
 import { hostPort } from "../listener.ts";
@@ -46,12 +46,11 @@ export const syslog: ListenerKind = {
     // The schema has checked each of these.
     const written = config as ListenerConfig & SyslogConfig;
     const host = written.host ?? "127.0.0.1";
-    const certificate = written.tls === undefined ? undefined : new Certificate(written.tls, context.log);
+    const certificate = written.tls === undefined ? undefined : context.tls.certificate(written.tls);
     const closing = new AbortController();
     const receiver = receiverOf(written, context, closing.signal);
     const close = async (): Promise<void> => {
       closing.abort();
-      certificate?.close();
       await receiver.close();
     };
     try {

@@ -14,32 +14,24 @@ export { TOKEN } from "./numbers.ts";
 
 /** Opens a dialog at a `wss:` address (or `https:`, for an event stream with posts), and keeps it over as many links as it takes. */
 export function connect(url: string, options?: ConnectOptions): Promise<Dialog> {
-  return connectOver({ open: alternating(openLink, openPosted), ...browser }, url, options);
+  return connectOver({ open: alternating(openWebSocket, openPosted), ...browser }, url, options);
 }
 
 const openPosted: Surroundings["open"] = (url, listener) => {
   let link: Link | undefined;
-  let wanted = true;
   import("./posted-browser.ts").then(
-    (posted) => {
-      if (wanted) link = posted.openPosted(url, listener);
-    },
+    (posted) => (link = posted.openPosted(url, listener)),
     () => listener.closed(),
   );
   return {
     get buffered() {
       return link?.buffered ?? 0;
     },
-    // Nothing is sent before it has opened.
+    // Nothing is sent before it has opened, nor requested before anything was sent.
     send: (message) => link?.send(message),
-    close() {
-      wanted = false;
-      link?.close();
-    },
+    close: () => link?.close(),
   };
 };
-const openLink: Surroundings["open"] = (url, listener) =>
-  url.startsWith("http") ? openPosted(url, listener) : openWebSocket(WebSocket, url, listener);
 
 const browser: Omit<Surroundings, "open"> = {
   defer(run) {
@@ -61,33 +53,27 @@ const browser: Omit<Surroundings, "open"> = {
   },
 };
 
-/** What is used of a WebSocket: the browser's and that of `ws` are ones. */
+/** What is used of the browser's WebSocket. */
 interface WebSocketLike {
   binaryType: string;
   readonly bufferedAmount: number;
   onopen: (() => void) | null;
   onmessage: ((event: { readonly data: unknown }) => void) | null;
   onclose: (() => void) | null;
-  onerror: (() => void) | null;
   send(bytes: Uint8Array): void;
   close(): void;
 }
 
-function openWebSocket(
-  constructor: new (url: string, protocols: string) => WebSocketLike,
-  url: string,
-  listener: LinkListener,
-): Link {
-  const socket = new constructor(url, "holdfast.v1");
+function openWebSocket(url: string, listener: LinkListener): Link {
+  const socket = new WebSocket(url, "holdfast.v1");
   socket.binaryType = "arraybuffer";
   socket.onopen = () => listener.open();
   socket.onmessage = ({ data }) => {
     if (data instanceof ArrayBuffer) listener.message(new Uint8Array(data));
     else socket.close();
   };
+  // What goes wrong is told by the close that follows it.
   socket.onclose = () => listener.closed();
-  // What went wrong is told by the close that follows.
-  socket.onerror = () => undefined;
   return {
     get buffered() {
       return socket.bufferedAmount;

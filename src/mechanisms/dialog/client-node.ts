@@ -43,9 +43,6 @@ export function connect(url: string, options: NodeConnectOptions = {}): Promise<
 function openLink(url: string, listener: LinkListener, options: NodeConnectOptions): Link {
   const { protocol, hostname, port } = new URL(url);
   switch (protocol) {
-    case "http:":
-    case "https:":
-      return postedLink(url, listener, nodeFetcher(options.tls), options.headers);
     case "ws:":
     case "wss:": {
       const { headers, tls } = options;

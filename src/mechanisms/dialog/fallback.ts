@@ -3,23 +3,21 @@ import type { Surroundings } from "./client.ts";
 type Open = Surroundings["open"];
 
 /**
- * Some networks let no WebSocket through. When one was closed before anything came over it, the next attempt goes the
- * other way, and back again when that is closed as well; the way that works is kept.
+ * Some networks let no WebSocket through, or swallow what goes over it. When nothing came over one, the next attempt goes
+ * the other way, and back again when nothing comes there either; the way that works is kept. An address of HTTP
+ * is asked for the other way at once.
  */
 export function alternating(direct: Open, posted: Open): Open {
-  let usesPosted = false;
+  let posts = false;
+  let works = true;
   return (url, listener) => {
-    if (!url.startsWith("ws")) return direct(url, listener);
-    let works = false;
-    return (usesPosted ? posted : direct)(url, {
+    if (!works) posts = !posts;
+    works = false;
+    return (/^http/.test(url) || (posts && /^ws/.test(url)) ? posted : direct)(url, {
       ...listener,
       message(bytes) {
         works = true;
         listener.message(bytes);
-      },
-      closed() {
-        if (!works) usesPosted = !usesPosted;
-        listener.closed();
       },
     });
   };

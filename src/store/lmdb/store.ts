@@ -190,6 +190,10 @@ export class LmdbStore implements SessionStore {
     return this.#write((db) => governance.ticketTake(db, key, now));
   }
 
+  peekTicket(key: string, now: number): Uint8Array | undefined {
+    return governance.ticketPeek(this.#reading().db, key, now);
+  }
+
   async dropTicket(key: string): Promise<void> {
     await this.#write((db) => governance.ticketTake(db, key, Infinity));
   }

@@ -219,6 +219,11 @@ export class MemoryStore implements SessionStore {
     return this.#tickets.take(key, now);
   }
 
+  peekTicket(key: string, now: number): Uint8Array | undefined {
+    this.#assertOpen();
+    return this.#tickets.peek(key, now);
+  }
+
   async dropTicket(key: string): Promise<void> {
     this.#assertOpen();
     this.#tickets.drop(key);

@@ -216,6 +216,10 @@ class NearCache implements SessionStore {
     return this.#store.takeTicket(key, now);
   }
 
+  peekTicket(key: string, now: number): MaybePromise<Uint8Array | undefined> {
+    return this.#store.peekTicket(key, now);
+  }
+
   dropTicket(key: string): Promise<void> {
     return this.#store.dropTicket(key);
   }

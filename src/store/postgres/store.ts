@@ -168,6 +168,10 @@ class PostgresStore implements SessionStore {
     return this.#when(() => this.#governance.takeTicket(key, now));
   }
 
+  peekTicket(key: string, now: number): Promise<Uint8Array | undefined> {
+    return this.#when(() => this.#governance.peekTicket(key, now));
+  }
+
   async dropTicket(key: string): Promise<void> {
     await this.#when(() => this.#governance.takeTicket(key, Infinity));
   }

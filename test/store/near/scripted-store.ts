@@ -165,6 +165,7 @@ export function delegate(store: SessionStore): SessionStore {
     barriers: (now) => store.barriers(now),
     putTicket: (key, value, expiresAt) => store.putTicket(key, value, expiresAt),
     takeTicket: (key, now) => store.takeTicket(key, now),
+    peekTicket: (key, now) => store.peekTicket(key, now),
     dropTicket: (key) => store.dropTicket(key),
     putNode: (node, expect) => store.putNode(node, expect),
     nodes: () => store.nodes(),
