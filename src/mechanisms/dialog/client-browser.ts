@@ -4,6 +4,7 @@ import type { ConnectOptions } from "./connect-options.ts";
 import { connectOver } from "./client.ts";
 import type { Dialog } from "./dialog.ts";
 import { alternating } from "./fallback.ts";
+import type { LateLink } from "./posted-browser.ts";
 import { isPlain, plainRules } from "./machine/plain-rules.ts";
 
 export { Dialog } from "./dialog.ts";
@@ -18,19 +19,13 @@ export function connect(url: string, options?: ConnectOptions): Promise<Dialog> 
 }
 
 const openPosted: Surroundings["open"] = (url, listener) => {
-  let link: Link | undefined;
+  // Nothing is sent before it has opened, nor requested before anything was sent.
+  const link: LateLink = { buffered: 0, send() {}, close() {} };
   import("./posted-browser.ts").then(
-    (posted) => (link = posted.openPosted(url, listener)),
+    (posted) => posted.openPosted(url, listener, link),
     () => listener.closed(),
   );
-  return {
-    get buffered() {
-      return link?.buffered ?? 0;
-    },
-    // Nothing is sent before it has opened, nor requested before anything was sent.
-    send: (message) => link?.send(message),
-    close: () => link?.close(),
-  };
+  return link;
 };
 
 const browser: Omit<Surroundings, "open"> = {

@@ -33,11 +33,13 @@ export function connect(url: string, options: NodeConnectOptions = {}): Promise<
   const open: Surroundings["open"] = (at, listener) => openLink(at, listener, options);
   const posted: Surroundings["open"] = (at, listener) =>
     postedLink(at, listener, nodeFetcher(options.tls), options.headers);
-  return connectOver(
-    { open: alternating(open, posted), defer: process.nextTick, rules: rulesFor, explain },
-    url,
-    options,
-  );
+  const around = {
+    open: /^(?:tcp|tls):/.test(url) ? open : alternating(open, posted),
+    defer: (run: () => void) => process.nextTick(run),
+    rules: rulesFor,
+    explain,
+  };
+  return connectOver(around, url, options);
 }
 
 function openLink(url: string, listener: LinkListener, options: NodeConnectOptions): Link {

@@ -13,7 +13,7 @@ export function alternating(direct: Open, posted: Open): Open {
   return (url, listener) => {
     if (!works) posts = !posts;
     works = false;
-    return (/^http/.test(url) || (posts && /^ws/.test(url)) ? posted : direct)(url, {
+    return (posts || url.startsWith("http") ? posted : direct)(url, {
       ...listener,
       message(bytes) {
         works = true;

@@ -1,10 +1,32 @@
-import type { Link, LinkListener } from "./client.ts";
+import type { LinkListener } from "./client.ts";
 import type { Fetcher } from "./posted-link.ts";
 import { postedLink } from "./posted-link.ts";
 
+/** A link that was given out before what carries it was loaded. */
+export interface LateLink {
+  buffered: number;
+  send(message: Uint8Array): void;
+  close(): void;
+}
+
 /** An event stream with posts, over the browser's `fetch`. Loaded by those who need it: nearly everybody has a WebSocket. */
-export function openPosted(url: string, listener: LinkListener): Link {
-  return postedLink(url, listener, fetcher);
+export function openPosted(url: string, listener: LinkListener, late: LateLink): void {
+  const link = postedLink(
+    url,
+    {
+      ...listener,
+      drained() {
+        late.buffered = link.buffered;
+        listener.drained();
+      },
+    },
+    fetcher,
+  );
+  late.send = (message) => {
+    link.send(message);
+    late.buffered = link.buffered;
+  };
+  late.close = () => link.close();
 }
 
 const fetcher: Fetcher = async (url, request) => {
