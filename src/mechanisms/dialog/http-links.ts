@@ -48,6 +48,9 @@ export class HttpLinks {
 
   #plain(request: IncomingMessage, response: ServerResponse): void {
     const { plainWindow, holdMs } = this.#host;
+    // An image or a frame of another site's page would come with the cookies of whoever looks at it.
+    const destination = request.headers["sec-fetch-dest"] ?? "empty";
+    if (destination !== "empty") return answer(response, 406);
     if (!this.#host.admits()) return answer(response, 503);
     this.#host.welcome("event-source", request, (heard) =>
       plainLink({ request, response, heard, window: plainWindow, holdMs }),

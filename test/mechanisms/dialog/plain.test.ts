@@ -217,6 +217,8 @@ test("nobody reads on without the right to: strangers, spent ids, nonsense, ende
   await until("it", () => reader.texts.length === 1);
   const stale = reader.lastId;
   assert.equal(await status("", ""), 401);
+  const framed = await fetch(server.url, { headers: { authorization: "ann", "sec-fetch-dest": "image" } });
+  assert.equal(framed.status, 406);
   assert.equal(await status(stale, ""), 401);
   assert.equal(await status(stale, "eve"), 410);
   for (const id of [

@@ -1,11 +1,12 @@
 import assert from "node:assert/strict";
-import { randomBytes } from "node:crypto";
+import { randomBytes, randomInt } from "node:crypto";
 import { mkdtempSync, rmSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { connectOver } from "../../../src/mechanisms/dialog/client.ts";
 import { connect } from "../../../src/mechanisms/dialog/client-node.ts";
 import type { NodeConnectOptions } from "../../../src/mechanisms/dialog/client-node.ts";
 import { decodeFrames, encodeFrame } from "../../../src/mechanisms/dialog/codec.ts";
@@ -18,6 +19,11 @@ import {
 import type { Frame } from "../../../src/mechanisms/dialog/frames.ts";
 import { REFUSED, UNIT } from "../../../src/mechanisms/dialog/numbers.ts";
 import type { Dialog } from "../../../src/mechanisms/dialog/index.ts";
+import { explain } from "../../../src/mechanisms/dialog/machine/reasons.ts";
+import { rulesFor } from "../../../src/mechanisms/dialog/machine/rules-for.ts";
+import { nodeFetcher } from "../../../src/mechanisms/dialog/node-fetcher.ts";
+import type { Fetcher } from "../../../src/mechanisms/dialog/posted-link.ts";
+import { postedLink } from "../../../src/mechanisms/dialog/posted-link.ts";
 import { embeddedLog } from "../../../src/store/embedded/log.ts";
 import { memory } from "../../../src/store/memory/index.ts";
 import { isFault } from "../../../src/wire/fault.ts";
@@ -341,4 +347,59 @@ test("DELETE ends a link and not the dialog; a secret is good once; links that n
     return status === 200;
   });
   await busy.stop();
+});
+
+test("requests that are lost on the way, or whose answer is, are said again and heard once", async (t) => {
+  const seed = randomInt(2 ** 31);
+  t.diagnostic(`SEED=${seed}`);
+  let state = seed;
+  const chance = (percent: number): boolean => {
+    state = (Math.imul(state, 1_103_515_245) + 12_345) & 0x7fffffff;
+    return (state >> 8) % 100 < percent;
+  };
+  const server = await served();
+  let got: string[] = [];
+  server.dialogs.on("open", (dialog) => {
+    got = reading(dialog);
+    void sendAll(dialog, numbered(500));
+  });
+  const real = nodeFetcher();
+  let lost = 0;
+  let unanswered = 0;
+  const lossy: Fetcher = async (url, request) => {
+    const isTurn = request.headers["holdfast-turn"] !== undefined;
+    if (isTurn && chance(20)) {
+      lost++;
+      throw new Error("lost on the way");
+    }
+    const answer = await real(url, request);
+    if (!isTurn || !chance(20)) return answer;
+    unanswered++;
+    throw new Error("the answer was lost");
+  };
+  const here = await connectOver(
+    {
+      open: (url, listener) => postedLink(url, listener, lossy),
+      defer: (run) => process.nextTick(run),
+      rules: rulesFor,
+      explain,
+    },
+    server.url,
+    FAST,
+  );
+  const gotHere = reading(here);
+  for (const text of numbered(500)) {
+    await here.send(text);
+    // So that there are many turns.
+    if (chance(30)) await new Promise((resolve) => setImmediate(resolve));
+  }
+  await until("everything", () => got.length >= 500 && gotHere.length >= 500);
+  for (let turn = 0; turn < 40 || lost === 0 || unanswered === 0; turn++)
+    await here.send(`more ${turn}`, { until: "acked" });
+  assert.deepEqual(got.slice(0, 500), numbered(500));
+  assert.deepEqual(got.slice(500), numbered(got.length - 500, "more"));
+  assert.deepEqual(gotHere, numbered(500));
+  assert.deepEqual(server.faults, []);
+  await here.finish();
+  await server.stop();
 });
