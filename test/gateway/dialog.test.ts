@@ -82,6 +82,7 @@ test("a topic: written and read over WebSocket, TCP, an event stream with posts,
     port: 0
     tcp-port: 0
     users: [{ name: ann, hash: ${hash} }, { name: bob, hash: ${hash} }]
+    origins: ["https://app.example"]
     topics:
       - { name: news, keep: 100, writers: [ann] }
       - { name: minutes, readers: [ann] }`);
@@ -134,6 +135,15 @@ test("a topic: written and read over WebSocket, TCP, an event stream with posts,
     await status("/topics/news", { headers: { ...bob, origin: "https://elsewhere.example" } }),
     401,
   );
+  for (const path of ["/topics/news", "/dialog"]) {
+    const asked = (origin: string) => fetch(`${http}${path}`, { method: "OPTIONS", headers: { origin } });
+    const allowed = await asked("https://app.example");
+    assert.equal(allowed.status, 204);
+    assert.equal(allowed.headers.get("access-control-allow-origin"), "https://app.example");
+    assert.match(allowed.headers.get("access-control-allow-headers") ?? "", /holdfast-turn/);
+    assert.equal((await asked("https://elsewhere.example")).headers.get("access-control-allow-origin"), null);
+  }
+  assert.equal(await status("/topics", { headers: { ...bob, origin: "https://app.example" } }), 200);
   assert.equal(await status("/topics/news", { method: "POST", headers: bob, body: "no" }), 403);
   assert.equal(await status("/topics/minutes", { headers: bob }), 403);
   assert.equal(await status("/topics/none", { headers: bob }), 404);
@@ -259,6 +269,19 @@ test("logger, the gateway, and a reader that goes on behind what it had: datagra
     tls: { ca },
   });
   const got = reading(reader);
+  const web = at(gateway, "https");
+  const others = [`${web.replace("https", "wss")}/dialog`, `${web}/dialog`];
+  for (const url of others) {
+    const other = await connect(url, { label: "logs", mode: "simplex-down", tls: { ca } });
+    const [first] = await Promise.race([
+      other[Symbol.asyncIterator]()
+        .next()
+        .then(({ value }) => [value?.text]),
+      new Promise<string[]>((_, reject) => other.on("end", ({ why }) => reject(new Error(why)))),
+    ]);
+    assert.match(first ?? "", /"topic":"logs"/);
+    other.abort();
+  }
   if (!(await logger("-T", "-p", "daemon.err", "first"))) return t.skip("logger is not installed");
   await until("the first", () => got.length === 2);
   await logger("-d", "second");

@@ -1,7 +1,7 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { HoldfastError } from "../../kernel/index.ts";
 import type { Arrival, Dialog, Dialogs, Feed, Welcome } from "../../mechanisms/dialog/index.ts";
-import { createDialogs, passOn, serveFeed, takeIn } from "../../mechanisms/dialog/index.ts";
+import { createDialogs, passOn, preflighted, serveFeed, takeIn } from "../../mechanisms/dialog/index.ts";
 import type { Certificate } from "../certificate.ts";
 import type { ListenerConfig, TlsConfig } from "../config.ts";
 import { listening, stopServer } from "../http-server.ts";
@@ -91,6 +91,7 @@ class Room {
   readonly #responses = new Set<ServerResponse>();
   readonly #most: number;
   readonly #messageBytes: number;
+  readonly #origins: readonly string[];
   #leaving = false;
 
   constructor(config: DialogConfig, context: ListenerContext) {
@@ -99,6 +100,7 @@ class Room {
     this.#who = new Who(kernel, config);
     this.#most = config.limits?.readers ?? 10_000;
     this.#messageBytes = config.limits?.message ?? 1_048_576;
+    this.#origins = config.origins ?? [];
     this.#topics = new Map(
       config.topics.map((topic) => [
         topic.name,
@@ -113,6 +115,7 @@ class Room {
       holdMs: configSpan(config.hold, 120_000),
       pingMs: configSpan(config.ping, 15_000),
       maxMessageBytes: this.#messageBytes,
+      origins: this.#origins,
       ...(config.limits?.handshakes !== undefined && { pendingLinks: config.limits.handshakes }),
       ...(limit !== undefined && { limit }),
       onFault: (error) => log.warn({ err: error }, "a fault in the background"),
@@ -127,6 +130,7 @@ class Room {
   }
 
   readonly answer: RequestListener = (request, response) => {
+    if (preflighted(request, response, this.#origins)) return;
     this.#serve(request, response).catch((error: unknown) => {
       this.#context.log.error({ err: error }, "a request failed");
       if (response.headersSent) response.destroy();

@@ -14,6 +14,7 @@ export interface HttpHost {
   /** How much may be on the way to an `EventSource`, which acknowledges nothing before it comes again. */
   readonly plainWindow: { readonly messages: number; readonly bytes: number };
   readonly holdMs: number;
+  readonly origins: readonly string[];
 }
 
 /** The bindings that are plain HTTP: an event stream with posts, and an event stream alone (docs/dialog-protocol.md §10). */
@@ -29,6 +30,7 @@ export class HttpLinks {
     // A peer that breaks off is told by `close`.
     request.on("error", () => undefined);
     response.on("error", () => undefined);
+    if (preflighted(request, response, this.#host.origins)) return;
     const token = request.headers["holdfast-link"];
     switch (request.method) {
       case "GET":
@@ -85,6 +87,29 @@ export class HttpLinks {
       answer(response, link.take(Number(turn), body)),
     );
   }
+}
+
+/**
+ * Lets pages of `origins` read the answer (CORS, Fetch Standard §3.2), and answers when a browser asks whether they may:
+ * then it is true, and there is nothing more to do.
+ */
+export function preflighted(
+  request: IncomingMessage,
+  response: ServerResponse,
+  origins: readonly string[],
+): boolean {
+  const { origin } = request.headers;
+  if (origin === undefined || !origins.includes(origin)) return false;
+  response.setHeader("vary", "origin");
+  response.setHeader("access-control-allow-origin", origin);
+  response.setHeader("access-control-allow-credentials", "true");
+  if (request.method !== "OPTIONS") return false;
+  response.setHeader("access-control-allow-methods", "GET, POST, DELETE");
+  const headers = "authorization, content-type, holdfast-link, holdfast-turn, last-event-id";
+  response.setHeader("access-control-allow-headers", headers);
+  response.setHeader("access-control-max-age", "600");
+  answer(response, 204);
+  return true;
 }
 
 /** Down is the response to the post that opened it, up is every post that names it. */

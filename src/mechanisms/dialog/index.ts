@@ -11,3 +11,4 @@ export { Feed } from "./feed.ts";
 export type { FeedItem, FeedOptions, FeedSource } from "./feed.ts";
 export { passOn, serveFeed, takeIn } from "./feed-readers.ts";
 export type { FeedReaderOptions } from "./feed-readers.ts";
+export { preflighted } from "./http-links.ts";

@@ -59,6 +59,8 @@ export interface DialogsOptions {
   /** Links that have not opened or resumed a dialog; 1,000 unless given. More are refused at once. */
   readonly pendingLinks?: number;
   readonly handshakeMs?: number;
+  /** Other sites whose pages may use the event-stream bindings (CORS), as `https://app.example`; none unless given. */
+  readonly origins?: readonly string[];
   /** How often streams in the log whose dialogs are forgotten are looked for; 600,000 ms unless given. */
   readonly sweepMs?: number;
   readonly onFault?: (error: unknown) => void;
@@ -85,6 +87,7 @@ export function settle(options: DialogsOptions): Settings {
     pendingLinks: 1000,
     handshakeMs: 10_000,
     sweepMs: 600_000,
+    origins: [],
     onFault: () => undefined,
     ...options,
     checkpoint: { bytes: options.checkpoint?.bytes ?? 0, window: options.checkpoint?.window ?? 0 },

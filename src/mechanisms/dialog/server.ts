@@ -85,7 +85,7 @@ export class Dialogs implements AsyncDisposable {
         queueMicrotask(() => void carried.settled().then(() => this.#leaving.delete(carried)));
       },
     };
-    const { log, outboxBytes, outboxMessages, holdMs } = settings;
+    const { log, outboxBytes, outboxMessages, holdMs, origins } = settings;
     this.#http = new HttpLinks({
       admits: () => this.#admits(),
       welcome: (binding, http, make) => {
@@ -98,6 +98,7 @@ export class Dialogs implements AsyncDisposable {
         bytes: Math.min(2_097_152, log === undefined ? outboxBytes >> 1 : Infinity),
       },
       holdMs,
+      origins,
     });
     if (log !== undefined) {
       const sweep = (): void =>
