@@ -85,7 +85,7 @@ function show() {
   const mine = dialog.hasTurn;
   turn.className = "turn" + (mine ? " mine" : speaker !== "" ? " theirs" : "");
   find(".who").textContent = mine ? "You have the turn" : speaker === "" || speaker === name ? "Nobody speaks" : speaker + " speaks";
-  talk.textContent = mine ? "Over" : asked ? "Waiting for the turn…" : "Press to talk";
+  talk.textContent = mine ? "Over" : asked ? "Waiting…" : "Press to talk";
   talk.disabled = asked && !mine;
   input.disabled = find(".send").disabled = !mine;
   input.placeholder = mine ? "Speak" : "Press to talk first";

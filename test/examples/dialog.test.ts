@@ -65,7 +65,7 @@ test(
 
     // Ben asks while Ann speaks, and is cut off: what Ann says meanwhile waits for him.
     await ben.locator(".talk").click();
-    await shows(ben, ".talk", "Waiting for the turn…");
+    await shows(ben, ".talk", "Waiting…");
     await ben.locator(".cut").click();
     await shows(ben, ".link", "cut off, coming back");
     await say(ann, "The bridge is out.");

@@ -71,12 +71,12 @@ export function writeFrame(writer: ByteWriter, frame: Frame): void {
   for (const [name, field] of KINDS[code]?.fields ?? []) field.write(writer, values[name]);
 }
 
-/** DATA, TEXT or TYPED in one allocation: the path every message takes. */
+/** DATA, TEXT or TYPED: the path every message takes. */
 export function encodeContent(type: ContentType, bytes: Uint8Array): Uint8Array {
   const size = bytes.length;
   const head = size < 0x80 ? 2 : size < 0x4000 ? 3 : size < 0x200000 ? 4 : 5;
-  const frame = new Uint8Array(head + size);
-  frame[0] = codeOf(type);
+  const frame = room(head + size);
+  frame[0] = FIRST_CONTENT + CONTENT.indexOf(type);
   let rest = size;
   for (let at = 1; at < head - 1; at++) {
     frame[at] = (rest & 0x7f) | 0x80;
@@ -86,6 +86,20 @@ export function encodeContent(type: ContentType, bytes: Uint8Array): Uint8Array 
   frame.set(bytes, head);
   return frame;
 }
+
+/** Small frames share a piece of memory: allocating one for each costs more than filling it. */
+function room(size: number): Uint8Array {
+  if (size > SLAB_BYTES / 8) return new Uint8Array(size);
+  if (slabUsed + size > slab.length) {
+    slab = new Uint8Array(SLAB_BYTES);
+    slabUsed = 0;
+  }
+  return slab.subarray(slabUsed, (slabUsed += size));
+}
+
+const SLAB_BYTES = 8192;
+let slab = new Uint8Array(0);
+let slabUsed = 0;
 
 export type ContentType = "data" | "text" | "typed";
 
@@ -97,6 +111,7 @@ export function contentSize(frame: Uint8Array): number {
 }
 
 export function isNumbered(frame: Frame): frame is NumberedFrame {
+  if (frame.type === "data" || frame.type === "text" || frame.type === "typed") return true;
   const code = codeOf(frame.type);
   return code >= FIRST_CONTENT && code < FIRST_UNNUMBERED;
 }

@@ -296,6 +296,27 @@ test("a link that has gone silent is asked once, and then given up", () => {
   assert.ok(peers.now - now <= 2000);
 });
 
+test("who gives the turn away and wants it back at once asks behind the gift", () => {
+  const peers = pair(UNIT.halfDuplex);
+  assert.ok(peers.request(0, { type: "token-give", tokens: TOKEN.data }));
+  assert.equal(peers.machine(0).please(TOKEN.data), undefined);
+  const heard: string[] = [];
+  const take = peers.machine(1).takeEvents.bind(peers.machine(1));
+  peers.machine(1).takeEvents = () => {
+    const events = take();
+    heard.push(...events.map((event) => event.type));
+    return events;
+  };
+  peers.settle();
+  assert.deepEqual(
+    heard.filter((type) => type === "please" || type === "indication"),
+    ["indication", "please"],
+  );
+  assert.ok(peers.request(1, { type: "token-give", tokens: TOKEN.data }));
+  peers.settle();
+  assert.equal(peers.machine(0).tokens, TOKEN.data);
+});
+
 // ── what a peer does that it must not ─────────────────────────────────────────────────────────────────────────
 
 const OPTIONS: Omit<MachineOptions, "agreement" | "rules"> = {

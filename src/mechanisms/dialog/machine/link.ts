@@ -24,7 +24,6 @@ export class LinkDuties {
     // The first frame after RESUMED tells the other side that its new secret has arrived.
     this.#ackDue = true;
     this.#heardAt = now;
-    if (this.wanted !== 0) this.say({ type: "token-please", tokens: this.wanted });
   }
 
   end(): void {

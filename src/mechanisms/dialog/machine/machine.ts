@@ -2,7 +2,7 @@ import type { Fault } from "../../../wire/fault.ts";
 import { fault, isFault } from "../../../wire/fault.ts";
 import { ByteWriter } from "../../../wire/varint.ts";
 import type { ContentType } from "../codec.ts";
-import { encodeContent, encodeFrame, FrameReader, isNumbered } from "../codec.ts";
+import { encodeContent, encodeFrame, FrameReader, isNumbered, writeFrame } from "../codec.ts";
 import type { Credit, Frame, NumberedFrame, Position, UnnumberedFrame } from "../frames.ts";
 import { UNIT_ACTIVITY, UNIT_RESYNC, UNIT_SIMPLEX_DOWN, UNIT_SIMPLEX_UP, UNIT_URGENT } from "../numbers.ts";
 import type { Agreement, Side } from "./agreement.ts";
@@ -28,6 +28,9 @@ export class DialogMachine {
   readonly #rules: Rules;
   readonly #available: number;
   #events: DialogEvent[] = [];
+  /** TOKEN-PLEASE is due, behind the message of that number. */
+  #asking = false;
+  #askFrom = 0;
   protected kept: DialogState;
   protected inbox: Inbox = new Inbox();
   protected readonly outbox: Outbox;
@@ -117,6 +120,7 @@ export class DialogMachine {
     if (peer.committed > outbox.acked) this.#acknowledged(peer.committed);
     outbox.begin(peer.next, credit);
     this.link.wanted &= ~this.tokens;
+    this.#asking = this.link.wanted !== 0;
     this.link.begin(now);
     return undefined;
   }
@@ -147,11 +151,20 @@ export class DialogMachine {
     if (!this.link.up) return undefined;
     this.link.write(scratch, this.inbox.ackable, this.#options.credit);
     this.outbox.write(scratch, maxBytes);
+    if (this.#mayAsk) {
+      this.#asking = false;
+      writeFrame(scratch, { type: "token-please", tokens: this.link.wanted });
+    }
     return scratch.length === 0 ? undefined : scratch.take();
   }
 
   get hasOutput(): boolean {
-    return this.link.up && (this.link.ready(this.inbox.ackable) || this.outbox.ready);
+    return this.link.up && (this.link.ready(this.inbox.ackable) || this.outbox.ready || this.#mayAsk);
+  }
+
+  /** Not before what was sent until then: a token that is on its way away would be asked for where it is not yet. */
+  get #mayAsk(): boolean {
+    return this.#asking && this.link.wanted !== 0 && this.outbox.tx >= this.#askFrom;
   }
 
   /** Looks at the time; returns when to look again. */
@@ -210,7 +223,8 @@ export class DialogMachine {
     const wanted = tokens & this.#available & ~this.tokens;
     if (wanted === 0) return { refused: "no-token" };
     this.link.wanted |= wanted;
-    if (this.link.up) this.link.say({ type: "token-please", tokens: wanted });
+    this.#asking = true;
+    this.#askFrom = this.outbox.sent;
     return undefined;
   }
 
