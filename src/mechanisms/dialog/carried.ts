@@ -302,7 +302,7 @@ export class CarriedDialog implements DialogHost {
     const link = this.#link;
     if (link === undefined) return;
     const { machine } = this;
-    while (link.buffered < HIGH_WATER) {
+    while (link.bufferedAmount < HIGH_WATER) {
       const bytes = machine.output(BATCH_BYTES);
       if (bytes === undefined) break;
       link.send(bytes);

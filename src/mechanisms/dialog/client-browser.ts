@@ -3,7 +3,6 @@ import type { Link, LinkListener, Surroundings } from "./client.ts";
 import type { ConnectOptions } from "./connect-options.ts";
 import { connectOver } from "./client.ts";
 import type { Dialog } from "./dialog.ts";
-import { alternating } from "./fallback.ts";
 import type { LateLink } from "./posted-browser.ts";
 import { isPlain, plainRules } from "./machine/plain-rules.ts";
 
@@ -15,20 +14,20 @@ export { TOKEN } from "./numbers.ts";
 
 /** Opens a dialog at a `wss:` address (or `https:`, for an event stream with posts), and keeps it over as many links as it takes. */
 export function connect(url: string, options?: ConnectOptions): Promise<Dialog> {
-  return connectOver({ open: alternating(openWebSocket, openPosted), ...browser }, url, options);
+  return connectOver(browser, url, options);
 }
 
-const openPosted: Surroundings["open"] = (url, listener) => {
+const openPosted = (url: string, listener: LinkListener): Link => {
   // Nothing is sent before it has opened, nor requested before anything was sent.
-  const link: LateLink = { buffered: 0, send() {}, close() {} };
-  import("./posted-browser.ts").then(
-    (posted) => posted.openPosted(url, listener, link),
-    () => listener.closed(),
-  );
+  const link: LateLink = { bufferedAmount: 0, send() {}, close() {} };
+  import("./posted-browser.ts").then((posted) => posted.open(url, listener, link), listener.closed);
   return link;
 };
 
-const browser: Omit<Surroundings, "open"> = {
+const browser: Surroundings = {
+  // Of wss: and https: addresses, that of the event stream is the one with an h.
+  open: (url, listener, failures) =>
+    (failures % 2 || url[0] === "h" ? openPosted : openWebSocket)(url, listener),
   defer(run) {
     // Unlike a timer it is not held back, neither by 4 ms nor in a page in the background.
     const { port1, port2 } = new MessageChannel();
@@ -62,24 +61,15 @@ interface WebSocketLike {
 function openWebSocket(url: string, listener: LinkListener): Link {
   const socket = new WebSocket(url, "holdfast.v1");
   socket.binaryType = "arraybuffer";
-  socket.onopen = () => listener.open();
+  socket.onopen = listener.open;
   socket.onmessage = ({ data }) => {
     if (data instanceof ArrayBuffer) listener.message(new Uint8Array(data));
     else socket.close();
   };
-  // What goes wrong is told by the close that follows it.
-  socket.onclose = () => listener.closed();
-  return {
-    get buffered() {
-      return socket.bufferedAmount;
-    },
-    send: (message) => socket.send(message),
-    close() {
-      // A socket that is half-open takes its time to close; nobody listens to it any more.
-      socket.onmessage = socket.onclose = null;
-      socket.close();
-    },
-  };
+  // What goes wrong is told by the close that follows it. A socket that is half-open takes its time to close; nobody listens
+  // to it any more then.
+  socket.onclose = listener.closed;
+  return socket;
 }
 
 declare const MessageChannel: new () => {

@@ -7,7 +7,6 @@ import { HoldfastError } from "../../kernel/errors.ts";
 import type { Link, LinkListener, Surroundings } from "./client.ts";
 import type { ConnectOptions } from "./connect-options.ts";
 import { connectOver } from "./client.ts";
-import { alternating } from "./fallback.ts";
 import { nodeFetcher } from "./node-fetcher.ts";
 import { postedLink } from "./posted-link.ts";
 import type { Dialog } from "./dialog.ts";
@@ -30,12 +29,10 @@ export interface NodeConnectOptions extends ConnectOptions {
 
 /** Opens a dialog, and keeps it over as many links as it takes. */
 export function connect(url: string, options: NodeConnectOptions = {}): Promise<Dialog> {
-  const open: Surroundings["open"] = (at, listener) => openLink(at, listener, options);
-  const posted: Surroundings["open"] = (at, listener) =>
-    postedLink(at, listener, nodeFetcher(options.tls), options.headers);
-  const around = {
-    open: /^(?:tcp|tls):/.test(url) ? open : alternating(open, posted),
-    defer: (run: () => void) => process.nextTick(run),
+  const around: Surroundings = {
+    open: (at, listener, failures) =>
+      openLink(failures % 2 ? at.replace(/^ws/, "http") : at, listener, options),
+    defer: (run) => process.nextTick(run),
     rules: rulesFor,
     explain,
   };
@@ -45,6 +42,9 @@ export function connect(url: string, options: NodeConnectOptions = {}): Promise<
 function openLink(url: string, listener: LinkListener, options: NodeConnectOptions): Link {
   const { protocol, hostname, port } = new URL(url);
   switch (protocol) {
+    case "http:":
+    case "https:":
+      return postedLink(url, listener, nodeFetcher(options.tls), options.headers);
     case "ws:":
     case "wss:": {
       const { headers, tls } = options;

@@ -135,7 +135,7 @@ class PostedServerLink implements Link {
     });
   }
 
-  get buffered(): number {
+  get bufferedAmount(): number {
     return this.#response.writableLength;
   }
 

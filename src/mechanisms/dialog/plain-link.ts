@@ -61,7 +61,7 @@ class PlainLink implements Link {
     });
   }
 
-  get buffered(): number {
+  get bufferedAmount(): number {
     return this.#response.writableLength;
   }
 

@@ -4,19 +4,19 @@ import { postedLink } from "./posted-link.ts";
 
 /** A link that was given out before what carries it was loaded. */
 export interface LateLink {
-  buffered: number;
+  bufferedAmount: number;
   send(message: Uint8Array): void;
   close(): void;
 }
 
 /** An event stream with posts, over the browser's `fetch`. Loaded by those who need it: nearly everybody has a WebSocket. */
-export function openPosted(url: string, listener: LinkListener, late: LateLink): void {
+export function open(url: string, listener: LinkListener, late: LateLink): void {
   const link = postedLink(
     url,
     {
       ...listener,
       drained() {
-        late.buffered = link.buffered;
+        late.bufferedAmount = link.bufferedAmount;
         listener.drained();
       },
     },
@@ -24,7 +24,7 @@ export function openPosted(url: string, listener: LinkListener, late: LateLink):
   );
   late.send = (message) => {
     link.send(message);
-    late.buffered = link.buffered;
+    late.bufferedAmount = link.bufferedAmount;
   };
   late.close = () => link.close();
 }

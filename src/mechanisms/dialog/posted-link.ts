@@ -25,7 +25,7 @@ export function postedLink(
 }
 
 class PostedLink implements Link {
-  buffered = 0;
+  bufferedAmount = 0;
   readonly #url: string;
   readonly #listener: LinkListener;
   readonly #fetcher: Fetcher;
@@ -63,7 +63,7 @@ class PostedLink implements Link {
       return;
     }
     this.#queue.push(message);
-    this.buffered += message.length;
+    this.bufferedAmount += message.length;
     void this.#post();
   }
 
@@ -107,7 +107,7 @@ class PostedLink implements Link {
     while (this.#queue.length > 0 && !this.#gone) {
       const body = this.#take();
       if (!(await this.#posted(body))) return this.#end();
-      this.buffered -= body.length;
+      this.bufferedAmount -= body.length;
       if (!this.#closing) this.#listener.drained();
     }
     this.#posting = false;
