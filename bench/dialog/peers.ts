@@ -208,8 +208,9 @@ function overDialog(dialog: Dialog): Talker {
 function overWs(socket: WebSocket): Talker {
   return {
     send(bytes) {
-      if (socket.bufferedAmount < 1_048_576) return void socket.send(bytes);
-      return new Promise((resolve) => socket.send(bytes, resolve));
+      if (socket.bufferedAmount >= 1_048_576) return new Promise((resolve) => socket.send(bytes, resolve));
+      socket.send(bytes);
+      return undefined;
     },
     close: () => socket.close(),
   };

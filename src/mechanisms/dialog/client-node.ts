@@ -30,7 +30,7 @@ export function connect(url: string, options: NodeConnectOptions = {}): Promise<
   return connectOver(
     {
       open: (at, listener) => openLink(at, listener, options),
-      defer: process.nextTick,
+      defer: (run) => process.nextTick(run),
       rules: rulesFor,
       explain,
     },
