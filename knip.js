@@ -37,6 +37,6 @@ export default {
   // The first two are run by script/test, which is bash; the font is named in a style sheet.
   ignoreDependencies: ["publint", "@arethetypeswrong/cli", "@fontsource-variable/inter", ...awaited],
   // Real peers, which script/peers.txt installs.
-  ignoreBinaries: ["smbclient", "redis-server", "unshare", "losetup", "openssl"],
+  ignoreBinaries: ["smbclient", "logger", "redis-server", "unshare", "losetup", "openssl"],
   ignoreExportsUsedInFile: { interface: true, type: true },
 };

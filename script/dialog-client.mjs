@@ -1,5 +1,5 @@
-// Builds the browser's dialog client from its sources into one file to load, and two that are loaded when they are asked
-// for: the rules for tokens and sync points, and the key for signed resumes. An argument names another folder than dist.
+// Builds the browser's dialog client from its sources into one file to load, and three that are loaded when they are asked
+// for: the rules for tokens and sync points, the key for signed resumes, and the way around where there are no WebSockets. An argument names another folder than dist.
 import { build } from "esbuild";
 import { basename, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -13,12 +13,12 @@ const from = "src/mechanisms/dialog";
  * such) is not here.
  */
 const INTERNAL =
-  `absorb accept content fields head link request state acknowledge agreement answerPurge applied begin block buffered byte changed checkpointBytes
+  `absorb accept ackable content fields head link request state acknowledge agreement answerPurge applied begin block byte changed checkpointBytes
   checkpointWindow closed committed confirmer count defer discard drained emptied empty epoch exchange expected
   explain fail farewell finished fly grant hasOutput heard hold holds inbox isHeld isPurging kept linkChanged linkDown
-  linkUp nonce objection oldHandle oldId online outbox pingMs pinged placement please position purgeOf purged
-  purgedBelow raw reached ready receive refusal resumeAt retryMs rules secret sent settle settleInbox settled
-  signature sinceCheckpoint takeEvents tick tooLarge units urgentCame urgentOut varint version voids waiting wanted
+  linkUp nonce objection oldHandle oldId online outbox output pingMs pinged placement please position proofKey purgeOf purged
+  purgedBelow raw reached ready receive refusal resumeAt retryMs released rules secret sent settle settleInbox settled
+  signature sinceCheckpoint takeEvents tick tokens tooLarge units urgentCame urgentOut varint version voids waiting wanted
   withinMs withinWindow writable writeGap`.split(/\s+/);
 
 const mangleCache = {};
@@ -26,6 +26,7 @@ for (const [entry, name] of [
   ["client-browser.ts", "client.js"],
   ["machine/rules.ts", "rules.js"],
   ["proof-key.ts", "proof-key.js"],
+  ["posted-browser.ts", "posted-browser.js"],
 ]) {
   const { mangleCache: now } = await build({
     entryPoints: [join(from, entry)],

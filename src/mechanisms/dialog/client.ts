@@ -25,25 +25,29 @@ import type { Rules } from "./machine/rules.ts";
 
 /** One connection, whatever carries it. Messages of the binding go in and come out whole. */
 export interface Link {
-  /** Bytes given to `send` that have not left yet. */
-  readonly buffered: number;
+  /** Bytes given to `send` that have not left yet; the name is a WebSocket's, which is a link as it is. */
+  readonly bufferedAmount: number;
   send(message: Uint8Array): void;
   close(): void;
 }
 
 export interface LinkListener {
-  open(): void;
-  message(bytes: Uint8Array): void;
+  readonly open: () => void;
+  readonly message: (bytes: Uint8Array) => void;
   /** Bytes have left; only where the binding can tell. */
-  drained(): void;
+  readonly drained: () => void;
   /** Once, also when it never opened. */
-  closed(): void;
+  readonly closed: () => void;
 }
 
 /** What a client needs of the place it runs in. */
 export interface Surroundings {
-  /** Begins to open a link; what comes of it the listener hears, never before this returns. */
-  open(url: string, listener: LinkListener): Link;
+  /**
+   * Begins to open a link; what comes of it the listener hears, never before this returns. `failures` counts the links that
+   * came to nothing: some networks let no WebSocket through, or swallow what goes over it, so that another way is taken at
+   * every odd one. The way that works is kept.
+   */
+  open(url: string, listener: LinkListener, failures: number): Link;
   /** Runs `run` once all that is being done now is done, microtasks included. */
   defer(run: () => void): void;
   /** The rules for a dialog that may have these units. */
@@ -91,6 +95,7 @@ class ClientDialog implements DialogHost {
   #holdMs = 0;
   #lostAt = 0;
   #attempts = 0;
+  #failures = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #scheduled = false;
   #over = false;
@@ -169,7 +174,7 @@ class ClientDialog implements DialogHost {
         if (this.#link === link) this.#lost();
       },
     };
-    const link = this.#around.open(this.#url, listener);
+    const link = this.#around.open(this.#url, listener, this.#failures);
     this.#link = link;
     this.#timer = setTimeout(() => this.#drop(link), HANDSHAKE_MS);
   }
@@ -191,7 +196,7 @@ class ClientDialog implements DialogHost {
       this.#lostAt = now;
       this.#machine?.linkDown();
       this.#dialog?.linkChanged("down");
-    }
+    } else this.#failures++;
     if (this.#dialog !== undefined && now - this.#lostAt > this.#holdMs) {
       this.#finish({ reason: "expired", why: "no link in time" });
       return;
@@ -375,7 +380,7 @@ class ClientDialog implements DialogHost {
     const link = this.#link;
     const machine = this.#machine;
     if (link === undefined || machine === undefined || !this.#ready) return;
-    while (link.buffered < HIGH_WATER) {
+    while (link.bufferedAmount < HIGH_WATER) {
       const bytes = machine.output(BATCH_BYTES);
       if (bytes === undefined) break;
       link.send(bytes);

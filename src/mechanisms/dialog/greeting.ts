@@ -26,7 +26,7 @@ export interface Around {
   /** The dialog, if this node owns it. */
   readonly carried: (handle: string) => CarriedDialog | undefined;
   /** A dialog begins, or comes here from another node. */
-  readonly arrived: (carried: CarriedDialog, rehydrated: boolean) => void;
+  readonly arrived: (carried: CarriedDialog, rehydrated: boolean, data?: Uint8Array) => void;
   readonly gone: (carried: CarriedDialog) => void;
 }
 
@@ -131,7 +131,7 @@ export class Greeting {
       holdMs,
       pingMs: settings.pingMs,
     });
-    this.#around.arrived(carried, false);
+    this.#around.arrived(carried, false, frame.data);
     await carried.start();
   }
 
@@ -184,7 +184,9 @@ export class Greeting {
     if ((carried.record.owner?.epoch ?? 0) > epoch)
       return this.#refuse(REFUSED.busy, "another link was faster");
     carried.record = record;
-    const fault = carried.take(this.#link, frame.position, frame.credit, false);
+    // An EventSource shows that it has the new secret by nothing but its next request.
+    const plain = this.#about.binding === "event-source";
+    const fault = carried.take(this.#link, frame.position, frame.credit, plain);
     if (fault !== undefined) return this.#refuse(REFUSED.outOfStep, explain(fault.why));
     this.carried = carried;
     const holdMs = record.resumableMs ?? 0;
@@ -215,7 +217,11 @@ export class Greeting {
       this.#refuse(REFUSED.ended, "its messages were lost with the process that had them");
       return undefined;
     }
-    const machine = new ServerMachine(this.#machineOptions(agreement), { mark, sent: stream.next });
+    const machine = new ServerMachine(this.#machineOptions(agreement), {
+      mark,
+      first: stream.first,
+      sent: stream.next,
+    });
     return new CarriedDialog(settings, record, machine, epoch, this.#around.gone);
   }
 

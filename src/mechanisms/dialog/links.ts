@@ -17,7 +17,7 @@ export function webSocketLink(socket: WebSocket, heard: Heard): Link {
   socket.on("error", () => socket.terminate());
   socket.on("close", () => heard.closed());
   return {
-    get buffered() {
+    get bufferedAmount() {
       return socket.bufferedAmount;
     },
     send(message) {
@@ -47,7 +47,7 @@ export function socketLink(socket: Socket, heard: Heard): Link {
   socket.on("error", () => socket.destroy());
   socket.on("close", () => heard.closed());
   return {
-    get buffered() {
+    get bufferedAmount() {
       return socket.writableLength;
     },
     send(message) {

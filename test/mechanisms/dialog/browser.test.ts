@@ -37,6 +37,8 @@ test("the browser's client is at most 10 kB, and needs nothing else to be loaded
   assert.deepEqual(readdirSync(folder).sort(), [
     "client.js",
     "client.js.map",
+    "posted-browser.js",
+    "posted-browser.js.map",
     "proof-key.js",
     "proof-key.js.map",
     "rules.js",

@@ -169,7 +169,11 @@ export class TwoPeers {
     this.lose(side);
     const mark = decodeMark(disk.mark);
     if (isFault(mark)) assert.fail(mark.why);
-    const machine = new ServerMachine(peer.options, { mark, sent: disk.sent });
+    const machine = new ServerMachine(peer.options, {
+      mark,
+      first: disk.entries[0]?.number ?? disk.sent,
+      sent: disk.sent,
+    });
     peer.machine = machine;
     this.#floor[side] = machine.state.vr;
     peer.voiding = machine.state.exception === side;

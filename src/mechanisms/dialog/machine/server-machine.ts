@@ -17,13 +17,20 @@ export class ServerMachine extends DialogMachine {
   declare protected readonly outbox: ServerOutbox;
   readonly #unstored: Unstored = new Unstored();
   #markDue: boolean;
+  /** The log keeps own content from here on, acknowledged or not: whoever goes on must find what was sent last. */
+  #kept = Infinity;
 
-  /** With `from`, as a log has it: the last mark, and how far the entries behind it go. */
-  constructor(options: ServerMachineOptions, from?: { readonly mark: Mark; readonly sent: number }) {
+  /** With `from`, as a log has it: the last mark, and where the entries behind it begin and end. */
+  constructor(
+    options: ServerMachineOptions,
+    from?: { readonly mark: Mark; readonly first: number; readonly sent: number },
+  ) {
     super(options, new ServerOutbox(options.outboxBytes, options.logged));
     this.#options = options;
     this.#markDue = options.logged;
-    if (from !== undefined) this.#restore(from.mark, from.sent);
+    if (from === undefined) return;
+    this.#kept = from.first;
+    this.#restore(from.mark, from.sent);
   }
 
   override get writable(): boolean {
@@ -35,6 +42,7 @@ export class ServerMachine extends DialogMachine {
 
   override send(kind: ContentType, bytes: Uint8Array): number | Refused {
     const number = super.send(kind, bytes);
+    if (typeof number === "number") this.#kept = number;
     const { keepNewest } = this.#options;
     if (keepNewest !== undefined && this.outbox.dropOldest(keepNewest)) this.#markDue = this.#options.logged;
     return number;
@@ -51,7 +59,8 @@ export class ServerMachine extends DialogMachine {
     this.#markDue = false;
     const { sent, acked, droppedBelow } = this.outbox;
     const receipt = { sent, committed: this.inbox.committed };
-    return { entries, mark, trim: Math.max(acked, Math.min(droppedBelow, sent)), receipt };
+    const trim = Math.min(Math.max(acked, Math.min(droppedBelow, sent)), this.#kept);
+    return { entries, mark, trim, receipt };
   }
 
   /** A `storage` is safe; earlier ones are as well. */
