@@ -11,12 +11,7 @@ const doors = Object.values(exports)
  * Installed ahead of the parts that will use them. Knip's hints name those that may be taken off the list; in the end it
  * is empty.
  */
-const awaited = [
-  "@types/ws",
-  "send",
-  "ws",
-  "axe-core",
-];
+const awaited = ["send", "axe-core"];
 
 export default {
   entry: [

@@ -21,7 +21,9 @@ const COUNT: Readonly<Record<Kind, number>> = {
   "mqtt 0": 20_000,
   "mqtt 1": 8_000,
 };
-const PINGS = 400;
+const PINGS = 1500;
+const SUSPENDED = 2000;
+const TAKEOVERS = 9;
 const AWAY_PER_SECOND = 15_000;
 const CUT_KINDS = ["memory", "stored", "socket.io", "mqtt 1"] as const;
 
@@ -33,7 +35,7 @@ interface Figures {
 
 /**
  * Messages of 64 bytes both ways at once between two processes, ping-pong, what a server holds for a peer that is away
- * (AWAY_SECONDS, 8 unless given), and what is lost through links that are cut and a node that is killed.
+ * (AWAY_SECONDS, 6 unless given), and what is lost through links that are cut and a node that is killed.
  */
 export default async function dialogBench({
   rounds = 3,
@@ -54,7 +56,7 @@ export default async function dialogBench({
         const [server, kept] = [servers.get(kind), figures.get(kind)];
         if (server === undefined || kept === undefined) continue;
         const perSecond = await throughput(server, round === 0 ? COUNT[kind] / 4 : COUNT[kind]);
-        const p50 = await pingPong(server, round === 0 ? 50 : PINGS);
+        const p50 = await pingPong(server, pings(kind, round));
         if (round === 0) continue;
         kept.perSecond.push(perSecond);
         kept.p50.push(p50);
@@ -62,7 +64,9 @@ export default async function dialogBench({
     }
     const cuts = new Map<Kind, Heard>();
     for (const kind of CUT_KINDS) cuts.set(kind, await throughCuts(kind));
-    const awayMib = await away(Number(process.env["AWAY_SECONDS"] ?? 8));
+    const awayMib = await away(Number(process.env["AWAY_SECONDS"] ?? 6));
+    const takeoverMs = await takeover();
+    const suspendedKib = await suspended();
     // It throws when anything was lost, doubled or out of order.
     await chaos({
       engine: "lmdb",
@@ -74,7 +78,7 @@ export default async function dialogBench({
       moves: 1,
       seed: 1,
     });
-    return report(figures, cuts, awayMib);
+    return report(figures, cuts, { awayMib, takeoverMs, suspendedKib });
   } finally {
     for (const server of servers.values()) await server.stop();
     rmSync(folder, { recursive: true, force: true });
@@ -84,7 +88,7 @@ export default async function dialogBench({
 function report(
   figures: ReadonlyMap<Kind, Figures>,
   cuts: ReadonlyMap<Kind, Heard>,
-  awayMib: number,
+  { awayMib, takeoverMs, suspendedKib }: { awayMib: number; takeoverMs: number; suspendedKib: number },
 ): Record<string, unknown> {
   const of = (kind: Kind): Figures => figures.get(kind) ?? { perSecond: [], p50: [] };
   const speed = (kind: Kind, than: Kind = "ws"): number =>
@@ -104,6 +108,10 @@ function report(
     ]),
   ]);
   process.stdout.write(`growth of the server with its peer away: ${awayMib.toFixed(1)} MiB\n`);
+  process.stdout.write(`a suspended dialog: ${suspendedKib.toFixed(1)} KiB\n`);
+  process.stdout.write(
+    `from a link that is half-open to what comes over the next: ${takeoverMs.toFixed(1)} ms\n`,
+  );
   const ours = CUT_KINDS.slice(0, 2).map((kind) => cuts.get(kind));
   const total = (what: "lost" | "duplicated" | "reordered"): number =>
     ours.reduce((sum, heard) => sum + (heard?.[what] ?? 0), 0);
@@ -119,7 +127,14 @@ function report(
     reordered: total("reordered"),
     peers_lost: { socketio: cuts.get("socket.io"), mqtt: cuts.get("mqtt 1") },
     away_mib: rounded(awayMib, 1),
+    suspended_kib: rounded(suspendedKib, 1),
+    takeover_ms: rounded(takeoverMs, 1),
   };
+}
+
+/** An acknowledged MQTT publish waits for a delayed acknowledgement of TCP each time. */
+function pings(kind: Kind, round: number): number {
+  return kind === "mqtt 1" ? 8 : round === 0 ? 500 : PINGS;
 }
 
 /** Both ways at once; messages that have arrived, in a second. */
@@ -170,8 +185,8 @@ async function throughCuts(kind: Kind): Promise<Heard> {
       else cut.halfOpen();
     }
     await sending;
-    await until("what comes", () => ear.complete, 3000).catch(() => undefined);
-    const { heard: up } = await server.result(3000);
+    await until("what comes", () => ear.complete, 2000).catch(() => undefined);
+    const { heard: up } = await server.result(1000);
     const down = ear.result();
     talker.close();
     return {
@@ -206,6 +221,51 @@ async function away(seconds: number): Promise<number> {
     });
     const after = await server.sent();
     return (after - before) / 1_048_576;
+  } finally {
+    await cut.stop();
+    await server.stop();
+  }
+}
+
+/** The middle time from the loss of a link, of which the server learns nothing, to the first message it sends again. */
+async function takeover(): Promise<number> {
+  const server = await Peer.start("stored");
+  const cut = await new CutLink().start(server.port);
+  try {
+    const ear = new Ear(60_000);
+    const talker = await dial("stored", cut.port, () => ear);
+    await server.talk({ do: "talk", count: 60_000, echo: false, perSecond: 2000 });
+    const times: number[] = [];
+    for (let turn = 0; turn < TAKEOVERS; turn++) {
+      await new Promise((resolve) => setTimeout(resolve, 100));
+      const { received } = ear;
+      cut.halfOpen();
+      const startedAt = performance.now();
+      await until("the next message", () => ear.received > received);
+      times.push(performance.now() - startedAt);
+    }
+    talker.close();
+    return median(times);
+  } finally {
+    await cut.stop();
+    await server.stop();
+  }
+}
+
+/** Memory of the server for one of many dialogs without a link, in KiB. */
+async function suspended(): Promise<number> {
+  const server = await Peer.start("stored", ["--expose-gc"]);
+  const cut = await new CutLink().start(server.port);
+  try {
+    const { heapBytes: before } = await server.result(0);
+    for (let at = 0; at < SUSPENDED; at += 50)
+      await Promise.all(Array.from({ length: 50 }, () => dial("stored", cut.port, () => new Ear(0))));
+    cut.down = true;
+    cut.reset();
+    // A link that was closed is let go of after two seconds at most.
+    await new Promise((resolve) => setTimeout(resolve, 3000));
+    const { heapBytes: after } = await server.result(0);
+    return (after - before) / 1024 / SUSPENDED;
   } finally {
     await cut.stop();
     await server.stop();
@@ -248,7 +308,7 @@ class Peer {
     return this.#sent ?? 0;
   }
 
-  result(withinMs: number): Promise<{ heard: Heard; rssBytes: number }> {
+  result(withinMs: number): Promise<{ heard: Heard; heapBytes: number }> {
     return asked(this.#child, { do: "result", withinMs }, (answer) =>
       "heard" in answer ? answer : undefined,
     );

@@ -15,6 +15,7 @@ import type { Dialog } from "../../src/mechanisms/dialog/index.ts";
 import { createDialogs } from "../../src/mechanisms/dialog/index.ts";
 import { connect } from "../../src/mechanisms/dialog/client-node.ts";
 import { embeddedLog } from "../../src/store/embedded/log.ts";
+import { lmdb } from "../../src/store/lmdb/index.ts";
 import { memory } from "../../src/store/memory/index.ts";
 import type { Ear, Talker } from "./talk.ts";
 
@@ -175,19 +176,17 @@ async function serveDialogs(
   kind: "memory" | "stored" | "durable",
   arrived: (talker: Talker) => () => Ear,
 ): Promise<number> {
-  const kernel = createKernel({ store: memory(), onFault: console.error });
+  const folder = mkdtempSync(join(process.env["HOLDFAST_BENCH_DIR"] ?? tmpdir(), "holdfast-bench-"));
+  const store = kind === "memory" ? memory() : lmdb({ path: join(folder, "store") });
+  const kernel = createKernel({ store, onFault: console.error });
   await kernel.start();
-  const path = join(
-    mkdtempSync(join(process.env["HOLDFAST_BENCH_DIR"] ?? tmpdir(), "holdfast-bench-")),
-    "log",
-  );
   const dialogs = createDialogs({
     kernel,
     authenticate: ({ authorization }) => ({ principal: authorization }),
     credit: { messages: 16_384, bytes: 4_194_304 },
     holdMs: 600_000,
     onFault: console.error,
-    ...(kind !== "memory" && { log: embeddedLog({ path }), durability: kind }),
+    ...(kind !== "memory" && { log: embeddedLog({ path: join(folder, "log") }), durability: kind }),
   });
   dialogs.on("open", (dialog) => void listen(dialog, arrived(overDialog(dialog))));
   const http = createServer();
@@ -209,8 +208,9 @@ function overDialog(dialog: Dialog): Talker {
 function overWs(socket: WebSocket): Talker {
   return {
     send(bytes) {
-      if (socket.bufferedAmount < 1_048_576) return void socket.send(bytes);
-      return new Promise((resolve) => socket.send(bytes, resolve));
+      if (socket.bufferedAmount >= 1_048_576) return new Promise((resolve) => socket.send(bytes, resolve));
+      socket.send(bytes);
+      return undefined;
     },
     close: () => socket.close(),
   };

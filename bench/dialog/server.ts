@@ -14,7 +14,7 @@ export type Answer =
   | { readonly port: number }
   | { readonly talking: true }
   | { readonly sent: true; readonly rssBytes: number }
-  | { readonly heard: Heard; readonly rssBytes: number };
+  | { readonly heard: Heard; readonly heapBytes: number };
 
 let talker: Talker | undefined;
 let ear = new Ear(0);
@@ -44,13 +44,20 @@ async function obey(order: Order): Promise<void> {
     }
     case "result":
       await until("everything", () => ear.complete, order.withinMs).catch(() => undefined);
-      return answer({ heard: ear.result(), rssBytes: rss() });
+      return answer({ heard: ear.result(), heapBytes: heap() });
   }
 }
 
 function rss(): number {
   globalThis.gc?.();
   return process.memoryUsage().rss;
+}
+
+/** What is in use, not what the process has been given for it. */
+function heap(): number {
+  globalThis.gc?.();
+  const { heapUsed, external } = process.memoryUsage();
+  return heapUsed + external;
 }
 
 function answer(what: Answer): void {

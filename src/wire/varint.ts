@@ -139,7 +139,11 @@ export class ByteWriter {
   take(): Uint8Array {
     const written = this.#bytes.subarray(0, this.#length);
     this.#length = 0;
-    if (this.#bytes.length <= ROOM_KEPT) return written.slice();
+    if (this.#bytes.length <= ROOM_KEPT) {
+      const taken = room(written.length);
+      taken.set(written);
+      return taken;
+    }
     this.#bytes = new Uint8Array(64);
     return written;
   }
@@ -153,6 +157,19 @@ export class ByteWriter {
   }
 }
 
+/** Zeroed bytes. Few of them share a piece of memory with others: allocating it for each costs more than filling it. */
+export function room(size: number): Uint8Array {
+  if (size > SLAB_BYTES / 8) return new Uint8Array(size);
+  if (slabUsed + size > slab.length) {
+    slab = new Uint8Array(SLAB_BYTES);
+    slabUsed = 0;
+  }
+  return slab.subarray(slabUsed, (slabUsed += size));
+}
+
+const SLAB_BYTES = 8192;
+let slab = new Uint8Array(0);
+let slabUsed = 0;
 const ROOM_KEPT = 1_048_576;
 const EMPTY = new Uint8Array(0);
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

@@ -41,6 +41,7 @@ export class CarriedDialog implements DialogHost {
   #scheduled = false;
   #refilling = false;
   #timer: NodeJS.Timeout | undefined;
+  #timerAt = 0;
   #over = false;
   #major: number;
   readonly #chronicle: Chronicle;
@@ -140,6 +141,7 @@ export class CarriedDialog implements DialogHost {
     }
     this.#link = undefined;
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     this.machine.linkDown();
     link.close();
     this.dialog.linkChanged("down");
@@ -308,16 +310,20 @@ export class CarriedDialog implements DialogHost {
       link.send(bytes);
     }
     if (machine.wanted !== undefined) this.#refill();
+    const now = Date.now();
+    const due = machine.tick(now);
+    // One that goes off too early looks again: cheaper than another timer for everything that is heard.
+    if (due === Infinity || (this.#timer !== undefined && this.#timerAt <= due)) return;
     clearTimeout(this.#timer);
-    const wait = machine.tick(Date.now()) - Date.now();
-    if (wait === Infinity || Number.isNaN(wait)) return;
+    this.#timerAt = due;
     this.#timer = setTimeout(
       () => {
+        this.#timer = undefined;
         machine.tick(Date.now());
         this.#absorb();
         this.#flush();
       },
-      Math.max(wait, 1),
+      Math.max(due - now, 1),
     );
     this.#timer.unref();
   }

@@ -1,6 +1,6 @@
 import type { Fault } from "../../wire/fault.ts";
 import { fault } from "../../wire/fault.ts";
-import { ByteReader, ByteWriter } from "../../wire/varint.ts";
+import { ByteReader, ByteWriter, room } from "../../wire/varint.ts";
 import type { Frame, NumberedFrame } from "./frames.ts";
 import { BOUND_MESSAGE_BYTES } from "./numbers.ts";
 import type { Field } from "./layout.ts";
@@ -86,20 +86,6 @@ export function encodeContent(type: ContentType, bytes: Uint8Array): Uint8Array 
   frame.set(bytes, head);
   return frame;
 }
-
-/** Small frames share a piece of memory: allocating one for each costs more than filling it. */
-function room(size: number): Uint8Array {
-  if (size > SLAB_BYTES / 8) return new Uint8Array(size);
-  if (slabUsed + size > slab.length) {
-    slab = new Uint8Array(SLAB_BYTES);
-    slabUsed = 0;
-  }
-  return slab.subarray(slabUsed, (slabUsed += size));
-}
-
-const SLAB_BYTES = 8192;
-let slab = new Uint8Array(0);
-let slabUsed = 0;
 
 export type ContentType = "data" | "text" | "typed";
 

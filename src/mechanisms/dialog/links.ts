@@ -21,6 +21,8 @@ export function webSocketLink(socket: WebSocket, heard: Heard): Link {
       return socket.bufferedAmount;
     },
     send(message) {
+      // Nobody waits for room where there is plenty.
+      if (socket.bufferedAmount + message.length < LOW_WATER) return socket.send(message, SEND);
       socket.send(message, SEND, () => {
         if (socket.bufferedAmount < LOW_WATER) heard.drained();
       });

@@ -57,7 +57,7 @@ interface Scene {
   readonly dialog: () => Dialog;
   readonly got: string[];
   readonly faults: unknown[];
-  stop(): Promise<void>;
+  readonly stop: () => Promise<void>;
 }
 
 /** A page with the client in it, whose way to the dialogs leads through a link that can be cut. */
