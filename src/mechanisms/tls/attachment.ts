@@ -9,6 +9,7 @@ import type { Chains, Place } from "./chains.ts";
 import type { ClientHello } from "./codec/client-hello.ts";
 import { decodeSessionState } from "./codec/session-state.ts";
 import type { Connection, Verdict } from "./connection.ts";
+import { UNREAD } from "./connection.ts";
 import type { Plain } from "./front.ts";
 import { readHello } from "./front.ts";
 import type { Steering } from "./internals.ts";
@@ -146,14 +147,14 @@ export class Attachment {
     if (plain.destroyed) return;
     const { stage } = this.#around;
     const connection: Connection = {
-      domain: hello === undefined ? "" : this.#domainOf(hello),
+      domain: hello === undefined ? UNREAD : this.#domainOf(hello),
       serverName: hello?.serverName,
       hello,
       verdict,
       handle: verdict.resume === undefined ? undefined : verdict.handle,
       startedHour: verdict.resume === "ticket" ? verdict.startedHour : this.#around.maker.hourNow(),
       ticketsLeft: 0,
-      resumable: true,
+      resumable: hello !== undefined,
     };
     this.#enter(plain, connection);
     const reading = verdict.resume === undefined ? undefined : { connection, source: this.#source };
@@ -166,7 +167,7 @@ export class Attachment {
     const { stage } = this.#around;
     const { verdict, domain, hello } = connection;
     this.#byPlain.set(plain, connection);
-    const ports = portsOf(plain);
+    const ports = this.#around.steering === undefined ? portsOf(plain) : undefined;
     if (ports !== undefined) this.#byPorts.set(ports, connection);
     if (verdict.resume === "ticket") stage.approve(verdict.iv, verdict.keys);
     const id = hello?.sessionId.toString("latin1") ?? "";
@@ -200,9 +201,11 @@ export class Attachment {
     const connection = this.#connectionOf(socket);
     const version = versionOf(socket.getProtocol());
     const isReused = socket.isSessionReused();
-    stage.issuing = undefined;
-    const inTicket = stage.unclaimed;
+    // Only a client that knows tickets was given one just before, and only up to TLS 1.2.
+    const hadTicket = version !== "TLSv1.3" && connection?.hello?.ticket !== undefined;
+    const inTicket = hadTicket ? stage.unclaimed : undefined;
     stage.unclaimed = undefined;
+    stage.issuing = undefined;
     if (connection !== undefined) this.#over.get(connection)?.();
     if (connection === undefined || (isReused && connection.verdict.resume === undefined)) {
       // Node has resumed what nobody approved: the server was made without `serverOptions`, or by keys of its own.
@@ -215,10 +218,14 @@ export class Attachment {
     if (version === "TLSv1.3") {
       this.#speaksTls13 = true;
       connection.ticketsLeft = connection.hello?.resumesTls13 === true ? (isReused ? 1 : 2) : 0;
-      stage.issuing = { connection, source: this.#source };
+      const issuing = { connection, source: this.#source };
+      stage.issuing = issuing;
+      setImmediate(() => {
+        if (stage.issuing === issuing) stage.issuing = undefined;
+      });
     }
     if (isReused) this.#resumed(socket, connection, inTicket);
-    else this.#begun(socket, connection, version === "TLSv1.3" ? undefined : inTicket);
+    else this.#begun(socket, connection, inTicket);
   };
 
   #resumed(socket: TLSSocket, connection: Connection, inTicket: Handle | undefined): void {
@@ -230,33 +237,33 @@ export class Attachment {
     // A server that looks its context up takes its time, and then a renewed ticket is written as a new one would be.
     if (inTicket !== undefined) this.#inBackground(chains.alias(inTicket, verdict.handle));
     if (verdict.record !== undefined) this.#inBackground(chains.carry(verdict.record, socket));
-    else this.#begin(socket, connection, verdict.handle);
+    else this.#begin(socket, connection, verdict.handle, "adopt");
   }
 
   #begun(socket: TLSSocket, connection: Connection, inTicket: Handle | undefined): void {
-    const { counters, chains, settings } = this.#around;
+    const { counters, chains } = this.#around;
     const { verdict } = connection;
     const why = verdict.resume === undefined ? verdict.why : "declined";
     counters.countFull(versionOf(socket.getProtocol()), why);
-    const principal = settings.principal(socket);
+    const principal = this.#principalOf(socket);
     const handle = inTicket ?? chains.mint(principal);
     connection.handle = handle;
     connection.startedHour = this.#around.maker.hourNow();
-    connection.resumable = !this.#asksForCertificates || socket.authorized;
+    connection.resumable &&= !this.#asksForCertificates || socket.authorized;
     this.#around.belongs(socket, handle);
-    this.#begin(socket, connection, handle);
+    this.#begin(socket, connection, handle, "begin");
     this.#keepTls12(socket, connection, handle);
   }
 
   /** Writes the session; the connection goes on meanwhile, and ends when the kernel will not have it. */
-  #begin(socket: TLSSocket, connection: Connection, handle: Handle): void {
-    const { chains, counters, settings } = this.#around;
+  #begin(socket: TLSSocket, connection: Connection, handle: Handle, how: "begin" | "adopt"): void {
+    const { chains, counters } = this.#around;
     const about = {
       serverName: connection.serverName,
-      principal: settings.principal(socket),
+      principal: this.#principalOf(socket),
       asksForCertificates: this.#asksForCertificates,
     };
-    const begun = chains.begin(handle, socket, about).then(
+    const begun = chains[how](handle, socket, about).then(
       (record) => {
         this.#around.belongs(socket, record.handle);
         return chains.carry(record, socket);
@@ -269,6 +276,17 @@ export class Attachment {
       },
     );
     this.#inBackground(begun);
+  }
+
+  /** A hook that throws has not said who it is, so it may not stay. */
+  #principalOf(socket: TLSSocket): string | undefined {
+    try {
+      return this.#around.settings.principal(socket);
+    } catch (error) {
+      this.#around.settings.onFault(error);
+      socket.destroy();
+      return undefined;
+    }
   }
 
   /** RFC 5246 §F.1.4: the session that a TLS 1.2 session ID names. Node told of it just before. */

@@ -1,12 +1,6 @@
 import type { TLSSocket } from "node:tls";
 import type { Handle, Json, Kernel, SessionRecord } from "../../kernel/index.ts";
-import {
-  isHoldfastError,
-  mintHandle,
-  parseHandle,
-  shardOfHandle,
-  shardOfPrincipal,
-} from "../../kernel/index.ts";
+import { mintHandle, parseHandle, shardOfHandle, shardOfPrincipal } from "../../kernel/index.ts";
 import { certificateFromJson, certificateOf, certificateToJson } from "./certificates.ts";
 import type { FullReason } from "./metrics.ts";
 import type { ClientCertificate, Settings } from "./options.ts";
@@ -30,6 +24,7 @@ export class Chains {
   readonly #settings: Settings;
   readonly #kernel: Kernel;
   readonly #live = new Map<Handle, number>();
+  readonly #adopting = new Map<Handle, Promise<SessionRecord>>();
   readonly #unwritten = new Map<Handle, Promise<unknown>>();
   #cancelTouch: (() => void) | undefined;
 
@@ -70,6 +65,19 @@ export class Chains {
     this.#remember(handle, writing);
     if (home !== handle) await this.alias(handle, home);
     return writing;
+  }
+
+  /** As `begin`, for a session that another server has begun. Several of its connections may come at once. */
+  adopt(handle: Handle, socket: TLSSocket, about: Beginning): Promise<SessionRecord> {
+    let adopting = this.#adopting.get(handle);
+    if (adopting === undefined) {
+      adopting = this.#kernel
+        .lookUp(handle)
+        .then((record) => record ?? this.begin(handle, socket, about))
+        .finally(() => this.#adopting.delete(handle));
+      this.#adopting.set(handle, adopting);
+    }
+    return adopting;
   }
 
   /** Makes one handle lead to another while tickets that carry it can be good. */
@@ -166,11 +174,8 @@ export class Chains {
   }
 
   #remember(handle: Handle, writing: Promise<unknown>): void {
-    const done = writing
-      .catch((error: unknown) => {
-        if (!isHoldfastError(error)) throw error;
-      })
-      .finally(() => this.#unwritten.delete(handle));
+    // What goes wrong is told to whoever began it.
+    const done = writing.catch(() => undefined).finally(() => this.#unwritten.delete(handle));
     this.#unwritten.set(handle, done);
   }
 

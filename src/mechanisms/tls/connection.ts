@@ -22,6 +22,9 @@ export type Verdict =
     }
   | { readonly resume: undefined; readonly why: FullReason };
 
+/** The trust domain of those whose first message was not read: no keys are made for it. */
+export const UNREAD = "\0unread";
+
 /** One connection between its first message and the end of its handshake, and the tickets that follow it. */
 export interface Connection {
   readonly domain: string;

@@ -113,6 +113,9 @@ export class TlsSessions implements Disposable {
         "This server has a `resumeSession` listener, and a session has one keeper; remove it.",
       );
     }
+    const { kernel, onFault } = this.#settings;
+    // A session may be resumed here before one begins here; its end is to be heard of all the same.
+    kernel.start().catch(onFault);
     const attachment = new Attachment(this.#around, server, ca);
     this.#attached.set(server, attachment);
     return () => {

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Connection } from "./connection.ts";
+import { UNREAD } from "./connection.ts";
 import type { EpochKeys } from "./schedule.ts";
 import { sealTag } from "./codec/ticket.ts";
 import type { Handle } from "../../kernel/index.ts";
@@ -33,7 +34,7 @@ export class Stage {
   reading: { connection: Connection; source: Source } | undefined;
   /** The last one that finished a TLS 1.3 handshake. */
   issuing: { connection: Connection; source: Source } | undefined;
-  /** The handle in the ticket of a full TLS 1.2 handshake that has not finished yet. */
+  /** The handle in the last ticket of a full TLS 1.2 handshake, until its `secureConnection`. */
   unclaimed: Handle | undefined;
   readonly #approved = new Map<string, { keys: EpochKeys; count: number }>();
   readonly #sources = new Set<Source>();
@@ -77,6 +78,8 @@ export class Stage {
 
   #make(context: object): TicketAnswer {
     const { reading, issuing } = this;
+    // What a handshake that failed has left behind is nobody's.
+    this.unclaimed = undefined;
     if (reading !== undefined) return this.#makeFor(reading.connection, reading.source.maker);
     if (issuing !== undefined && issuing.connection.ticketsLeft > 0) {
       issuing.connection.ticketsLeft--;
@@ -103,7 +106,7 @@ export class Stage {
     startedHour: number,
     sources: Iterable<Pick<Source, "maker">>,
   ): TicketAnswer {
-    const keys = maker.making(domain);
+    const keys = domain === UNREAD ? undefined : maker.making(domain);
     if (keys === undefined) return unusable(sources);
     this.#count = (this.#count + 1) & 0xffff;
     const iv = sealTag({ handle, startedHour }, this.#count, keys);

@@ -28,6 +28,8 @@ export function decodeClientHello(bytes: Buffer, limit: number): ClientHello | F
 
 /** RFC 8446 §5.1: the handshake message, put together from as many records as it takes. */
 function handshakeMessage(bytes: Buffer, limit: number): Buffer | Fault | "incomplete" {
+  const whole = inOneRecord(bytes);
+  if (whole !== undefined && whole.length <= limit) return whole;
   const parts: Buffer[] = [];
   let [at, held, wanted] = [0, 0, Infinity];
   while (held < wanted) {
@@ -52,6 +54,17 @@ function handshakeMessage(bytes: Buffer, limit: number): Buffer | Fault | "incom
     at = from + length;
   }
   return Buffer.concat(parts).subarray(0, wanted);
+}
+
+/** How nearly all of them come: as a view, without a copy. */
+function inOneRecord(bytes: Buffer): Buffer | undefined {
+  if (bytes.length < RECORD_HEADER + MESSAGE_HEADER) return undefined;
+  if (bytes[0] !== HANDSHAKE || bytes[1] !== 3 || bytes[RECORD_HEADER] !== CLIENT_HELLO) return undefined;
+  const [record, message] = [bytes.readUInt16BE(3), bytes.readUIntBE(RECORD_HEADER + 1, 3)];
+  if (record > MAX_RECORD || record !== MESSAGE_HEADER + message) return undefined;
+  return bytes.length < RECORD_HEADER + record
+    ? undefined
+    : bytes.subarray(RECORD_HEADER, RECORD_HEADER + record);
 }
 
 function decodeMessage(message: Buffer): ClientHello | Fault {
