@@ -70,7 +70,8 @@ Sessions of every kind: see them, end them, prove that they ended.
 ${commands.map((command) => `  ${command.name.padEnd(width)}  ${command.summary}`).join("\n")}
 
 "holdfast COMMAND --help" tells more. Exit codes: 0 done, 1 failed, 2 called wrongly, 3 no such thing,
-4 the gateway cannot be reached or does not know you, 5 revoked but not every connection is proved closed.
+4 the gateway cannot be reached or does not know you, 5 revoked but not every connection is proved closed,
+6 inspected, and something is to be mended.
 `;
 }
 

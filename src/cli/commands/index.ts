@@ -7,6 +7,7 @@ import { password } from "./password.ts";
 import { revoke } from "./revoke.ts";
 import { sessions } from "./sessions.ts";
 import { show } from "./show.ts";
+import { tls } from "./tls.ts";
 import { trace } from "./trace.ts";
 import { init, up } from "./up.ts";
 import { watch } from "./watch.ts";
@@ -25,6 +26,7 @@ export const commands: readonly Command[] = [
   locks,
   unlock,
   nodes,
+  tls,
   password,
   completionOf(() => commands),
 ];

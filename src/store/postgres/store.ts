@@ -2,8 +2,8 @@ import type {
   Ack,
   Barrier,
   BarrierDraft,
-  Change,
   CreateOutcome,
+  Following,
   CredentialKey,
   Found,
   Handle,
@@ -140,7 +140,7 @@ class PostgresStore implements SessionStore {
     return this.#when(() => this.#reads.timeline(handle, options));
   }
 
-  changes(from: string, options: { signal: AbortSignal }): AsyncIterable<Change> {
+  changes(from: string, options: { signal: AbortSignal }): Following {
     return this.#journal.follow(from, options.signal);
   }
 

@@ -1,7 +1,8 @@
 import type { Barrier, BarrierDraft } from "../../kernel/barrier.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { HoldfastError } from "../../kernel/errors.ts";
-import type { Change, JournalDraft, JournalEntry } from "../../kernel/journal.ts";
+import type { Following } from "../../kernel/following.ts";
+import type { JournalDraft, JournalEntry } from "../../kernel/journal.ts";
 import type { SessionRecord } from "../../kernel/record.ts";
 import { credentialKeys, dueAt, indexTerms } from "../../kernel/record.ts";
 import type { CredentialKey, Handle } from "../../kernel/secret.ts";
@@ -190,7 +191,7 @@ export class RedisStore implements SessionStore {
     return texts.slice(from, from + (options.limit ?? 1000)).map((text) => timelineEntry(text, shard.index));
   }
 
-  changes(from: string, options: { signal: AbortSignal }): AsyncIterable<Change> {
+  changes(from: string, options: { signal: AbortSignal }): Following {
     this.#trips.assertOpen();
     return this.#feed.follow(from, options.signal);
   }

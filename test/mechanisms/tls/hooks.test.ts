@@ -45,7 +45,7 @@ for (const maxVersion of VERSIONS) {
       const listed = [];
       for await (const { label } of (members[0] ?? assert.fail()).kernel.sessions({ mechanism: "tls" }))
         listed.push(label);
-      assert.deepEqual(listed.sort(), ["a.test", "b.test"]);
+      assert.deepEqual(new Set(listed), new Set(["a.test", "b.test"]));
       assert.deepEqual(
         members.flatMap(({ faults }) => faults),
         [],

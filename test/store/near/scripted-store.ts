@@ -46,7 +46,10 @@ export class ScriptedStore {
         }),
       update: (prev, next, entries) => this.#through(() => this.update(prev, next, entries)),
       raiseEpoch: (principal, keep, entry) => this.#through(() => this.raiseEpoch(principal, keep, entry)),
-      changes: (_from, { signal }) => this.#changes(signal),
+      changes: (_from, { signal }) => ({
+        [Symbol.asyncIterator]: () => this.#changes(signal),
+        caughtUp: () => this.caughtUp(),
+      }),
     };
   }
 
@@ -66,6 +69,9 @@ export class ScriptedStore {
     this.undelivered.push(entry);
     return epoch;
   }
+
+  /** The journal was looked into and nothing was found, unless the test says otherwise. */
+  caughtUp: () => Promise<void> = () => Promise.resolve();
 
   get subscribed(): boolean {
     return this.#feed !== undefined;
