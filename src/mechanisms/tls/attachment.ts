@@ -10,6 +10,7 @@ import type { ClientHello } from "./codec/client-hello.ts";
 import { decodeSessionState } from "./codec/session-state.ts";
 import type { Connection, Verdict } from "./connection.ts";
 import { UNREAD } from "./connection.ts";
+import { Deadlines } from "./deadlines.ts";
 import type { Plain } from "./front.ts";
 import { readHello } from "./front.ts";
 import type { Steering } from "./internals.ts";
@@ -49,7 +50,8 @@ export class Attachment {
   readonly #mode: TlsMode;
   readonly #source: Source;
   readonly #handshakes = new Map<string, number>();
-  readonly #byPlain = new WeakMap<object, Connection>();
+  readonly #deadlines: Deadlines;
+  readonly #byPlain = new Map<object, Connection>();
   readonly #byPorts = new Map<string, Connection>();
   /** Sessions that may be resumed by handshakes under way, by the session ID in the client's first message. */
   readonly #states = new Map<string, { readonly state: Buffer; count: number }>();
@@ -61,7 +63,9 @@ export class Attachment {
   #unclaimed: { id: Buffer; state: Buffer } | undefined;
 
   constructor(around: Surroundings, server: Server, ca: CertificateList | undefined) {
+    const { kernel, helloMs } = around.settings;
     this.#around = around;
+    this.#deadlines = new Deadlines(kernel.clock, helloMs);
     this.#server = server;
     this.#mode = around.steering === undefined ? "cache" : around.settings.mode;
     this.#source = { maker: around.maker, handshakes: this.#handshakes };
@@ -115,8 +119,8 @@ export class Attachment {
   }
 
   readonly #connected = (plain: Plain): void => {
-    const { kernel, helloMs, helloBytes } = this.#around.settings;
-    readHello(plain, { clock: kernel.clock, ms: helloMs, bytes: helloBytes }, (hello) => {
+    const limits = { deadlines: this.#deadlines, bytes: this.#around.settings.helloBytes };
+    readHello(plain, limits, (hello) => {
       if (hello === undefined)
         this.#handOver(plain, undefined, { resume: undefined, why: "unreadable-hello" });
       else
@@ -154,6 +158,7 @@ export class Attachment {
       handle: verdict.resume === undefined ? undefined : verdict.handle,
       startedHour: verdict.resume === "ticket" ? verdict.startedHour : this.#around.maker.hourNow(),
       ticketsLeft: 0,
+      over: () => {},
       resumable: hello !== undefined,
     };
     this.#enter(plain, connection);
@@ -181,6 +186,8 @@ export class Attachment {
     const over = (): void => {
       if (isOver) return;
       isOver = true;
+      plain.off("close", over);
+      this.#byPlain.delete(plain);
       if (ports !== undefined && this.#byPorts.get(ports) === connection) this.#byPorts.delete(ports);
       if (verdict.resume === "ticket") stage.disapprove(verdict.iv);
       const waiting = verdict.resume === "id" ? this.#states.get(id) : undefined;
@@ -190,11 +197,9 @@ export class Attachment {
       if (left === 0) this.#handshakes.delete(domain);
       else this.#handshakes.set(domain, left);
     };
-    this.#over.set(connection, over);
-    plain.once("close", over);
+    connection.over = over;
+    plain.on("close", over);
   }
-
-  readonly #over = new WeakMap<Connection, () => void>();
 
   readonly #secured = (socket: TLSSocket): void => {
     const { counters, stage } = this.#around;
@@ -206,7 +211,7 @@ export class Attachment {
     const inTicket = hadTicket ? stage.unclaimed : undefined;
     stage.unclaimed = undefined;
     stage.issuing = undefined;
-    if (connection !== undefined) this.#over.get(connection)?.();
+    connection?.over();
     if (connection === undefined || (isReused && connection.verdict.resume === undefined)) {
       // Node has resumed what nobody approved: the server was made without `serverOptions`, or by keys of its own.
       if (isReused) {

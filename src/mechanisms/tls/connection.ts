@@ -11,8 +11,8 @@ export type Verdict =
       readonly record: SessionRecord | undefined;
       readonly startedHour: number;
       readonly keys: EpochKeys;
-      /** The IV of the ticket: 16 bytes that no other ticket has. */
-      readonly iv: Buffer;
+      /** The IV of the ticket, as `latin1`: 16 bytes that no other ticket has. */
+      readonly iv: string;
     }
   | {
       readonly resume: "id";
@@ -36,6 +36,8 @@ export interface Connection {
   startedHour: number;
   /** Tickets that OpenSSL still writes right after the handshake, in TLS 1.3. */
   ticketsLeft: number;
+  /** Its handshake is done, or will never be: what was kept for it can go. */
+  over: () => void;
   /** False: whatever it is given must not be resumable. */
   resumable: boolean;
 }

@@ -86,7 +86,7 @@ export class Judge {
       record,
       startedHour: tag.startedHour,
       keys,
-      iv: Buffer.from(parts.iv),
+      iv: parts.iv.toString("latin1"),
     };
   }
 

@@ -51,8 +51,7 @@ export class TlsSessions implements Disposable {
   readonly #counters = new Counters();
   readonly #around: Surroundings;
   readonly #attached = new Map<Server, Attachment>();
-  readonly #sessions = new WeakMap<TLSSocket, Handle>();
-  #connections = 0;
+  readonly #sessions = new Map<TLSSocket, Handle>();
   #stopListening: () => void;
 
   constructor(options: TlsSessionsOptions) {
@@ -163,7 +162,7 @@ export class TlsSessions implements Disposable {
   }
 
   metrics(): TlsMetrics {
-    return this.#counters.snapshot({ connections: this.#connections, cache: this.#cache.stats });
+    return this.#counters.snapshot({ connections: this.#sessions.size, cache: this.#cache.stats });
   }
 
   /** Leaves all servers. */
@@ -181,8 +180,8 @@ export class TlsSessions implements Disposable {
 
   #belongs(socket: TLSSocket, handle: Handle): void {
     if (!this.#sessions.has(socket)) {
-      this.#connections++;
-      socket.once("close", () => this.#connections--);
+      if (socket.destroyed) return;
+      socket.once("close", () => this.#sessions.delete(socket));
     }
     this.#sessions.set(socket, handle);
   }

@@ -56,15 +56,13 @@ export class Stage {
     else sources.add(source);
   }
 
-  /** Until `disapprove`: a handshake can ask twice for its ticket, when there is a HelloRetryRequest. */
-  approve(iv: Buffer, keys: EpochKeys): void {
-    const key = iv.toString("latin1");
+  /** By the ticket's IV as `latin1`, until `disapprove`: a handshake can ask twice for its ticket, when there is a HelloRetryRequest. */
+  approve(key: string, keys: EpochKeys): void {
     const count = this.#approved.get(key)?.count ?? 0;
     this.#approved.set(key, { keys, count: count + 1 });
   }
 
-  disapprove(iv: Buffer): void {
-    const key = iv.toString("latin1");
+  disapprove(key: string): void {
     const approved = this.#approved.get(key);
     if (approved !== undefined && --approved.count === 0) this.#approved.delete(key);
   }

@@ -90,8 +90,7 @@ function decodeExtensions(sessionId: Buffer, all: Reader): ClientHello | Fault {
     if (all.short) return fault("malformed", at, "an extension is cut short");
     if (type === EXTENSION.serverName) serverName = hostName(body);
     else if (type === EXTENSION.sessionTicket) ticket = body.rest();
-    else if (type === EXTENSION.supportedVersions)
-      offersTls13 = pairs(body.take(body.u8())).includes(TLS_1_3);
+    else if (type === EXTENSION.supportedVersions) offersTls13 = hasPair(body.take(body.u8()), TLS_1_3);
     else if (type === EXTENSION.pskModes) resumesTls13 = body.take(body.u8()).includes(PSK_DHE_KE);
     else if (type === EXTENSION.preSharedKey) identities = pskIdentities(body);
     if (body.short) return fault("malformed", at, `extension ${type}`);
@@ -123,8 +122,9 @@ function pskIdentities(body: Reader): Buffer[] {
   return identities;
 }
 
-function pairs(bytes: Buffer): number[] {
-  return Array.from({ length: bytes.length >> 1 }, (_, index) => bytes.readUInt16BE(2 * index));
+function hasPair(bytes: Buffer, wanted: number): boolean {
+  for (let at = 0; at + 1 < bytes.length; at += 2) if (bytes.readUInt16BE(at) === wanted) return true;
+  return false;
 }
 
 const HANDSHAKE = 22;
