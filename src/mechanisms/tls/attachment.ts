@@ -8,7 +8,8 @@ import { fingerprintsOf } from "./certificates.ts";
 import type { Chains, Place } from "./chains.ts";
 import type { ClientHello } from "./codec/client-hello.ts";
 import { decodeSessionState } from "./codec/session-state.ts";
-import type { Connection, Verdict } from "./connection.ts";
+import { isAuthentic } from "./codec/ticket.ts";
+import type { Approval, Connection, Verdict } from "./connection.ts";
 import { UNREAD } from "./connection.ts";
 import { Deadlines } from "./deadlines.ts";
 import type { Plain } from "./front.ts";
@@ -16,7 +17,7 @@ import { readHello } from "./front.ts";
 import type { Steering } from "./internals.ts";
 import { asksForCertificates, socketBeneath } from "./internals.ts";
 import type { Judge } from "./judge.ts";
-import type { Counters } from "./metrics.ts";
+import type { Counters, FullReason } from "./metrics.ts";
 import { versionOf } from "./metrics.ts";
 import type { Settings, TlsMode } from "./options.ts";
 import type { Maker, Source, Stage } from "./stage.ts";
@@ -68,7 +69,8 @@ export class Attachment {
     this.#deadlines = new Deadlines(kernel.clock, helloMs);
     this.#server = server;
     this.#mode = around.steering === undefined ? "cache" : around.settings.mode;
-    this.#source = { maker: around.maker, handshakes: this.#handshakes };
+    const makesTickets = this.#mode !== "cache";
+    this.#source = { maker: around.maker, handshakes: this.#handshakes, makesTickets };
     this.#tlsListener = tlsListenerOf(server);
     this.#setSecureContext = server.setSecureContext.bind(server);
     if (ca !== undefined) this.#authorities = fingerprintsOf(ca);
@@ -225,9 +227,11 @@ export class Attachment {
       connection.ticketsLeft = connection.hello?.resumesTls13 === true ? (isReused ? 1 : 2) : 0;
       const issuing = { connection, source: this.#source };
       stage.issuing = issuing;
-      setImmediate(() => {
-        if (stage.issuing === issuing) stage.issuing = undefined;
-      });
+      // A resumed client gets its one ticket for certain; should a new one get fewer, they are not kept for another.
+      if (!isReused)
+        setImmediate(() => {
+          if (stage.issuing === issuing) stage.issuing = undefined;
+        });
     }
     if (isReused) this.#resumed(socket, connection, inTicket);
     else this.#begun(socket, connection, inTicket);
@@ -248,7 +252,7 @@ export class Attachment {
   #begun(socket: TLSSocket, connection: Connection, inTicket: Handle | undefined): void {
     const { counters, chains } = this.#around;
     const { verdict } = connection;
-    const why = verdict.resume === undefined ? verdict.why : "declined";
+    const why = verdict.resume === undefined ? verdict.why : whyDeclined(verdict);
     counters.countFull(versionOf(socket.getProtocol()), why);
     const principal = this.#principalOf(socket);
     const handle = inTicket ?? chains.mint(principal);
@@ -356,6 +360,11 @@ export class Attachment {
   #inBackground(work: Promise<unknown>): void {
     work.catch((error: unknown) => this.#around.settings.onFault(error));
   }
+}
+
+/** OpenSSL has looked at what a ticket holds; only now is it worth while to tell why it did not like it. */
+function whyDeclined(verdict: Approval): FullReason {
+  return verdict.resume === "ticket" && !isAuthentic(verdict.ticket, verdict.keys) ? "tampered" : "declined";
 }
 
 /** Node's own, which makes a TLS socket of a plain one. */

@@ -38,11 +38,19 @@ export class Chains {
     return mintHandle(shardOfPrincipal(principal));
   }
 
-  /** Whether the session of that handle may be resumed now, at this place. */
-  async judge(named: Handle, startedAt: number, place: Place): Promise<Judgement> {
+  /**
+   * Whether the session of that handle may be resumed now, at this place. `isWorthWaiting` is asked when the store does not
+   * know it: false for a name that was made up.
+   */
+  async judge(
+    named: Handle,
+    startedAt: number,
+    place: Place,
+    isWorthWaiting: () => boolean,
+  ): Promise<Judgement> {
     const { maxChainAgeMs, adopt } = this.#settings;
     const now = this.#kernel.clock.now();
-    const { handle, record } = await this.#find(named);
+    const { handle, record } = await this.#find(named, isWorthWaiting);
     if (record === undefined) {
       const why = await this.#whyNot(handle);
       if (why !== "unknown-session" || !adopt || place.asksForCertificates) return { good: false, why };
@@ -109,12 +117,16 @@ export class Chains {
   }
 
   /** A ticket can come back before its session is written: here that is waited for, elsewhere a moment. */
-  async #find(named: Handle): Promise<{ handle: Handle; record?: SessionRecord }> {
+  async #find(
+    named: Handle,
+    isWorthWaiting: () => boolean,
+  ): Promise<{ handle: Handle; record?: SessionRecord }> {
     await this.#unwritten.get(named);
     for (let attempt = 0; ; attempt++) {
       let record = await this.#kernel.lookUp(named);
       if (record !== undefined) return { handle: named, record };
       if ((await this.#kernel.lookUp(named, { ended: true })) !== undefined) return { handle: named };
+      if (attempt === 0 && !isWorthWaiting()) return { handle: named };
       const home = await this.#homeOf(named);
       if (home !== undefined) {
         record = await this.#kernel.lookUp(home);

@@ -4,13 +4,16 @@ import type { FullReason } from "./metrics.ts";
 import type { EpochKeys } from "./schedule.ts";
 
 /** What is done with what a client would resume. Decided before its first message is handed to OpenSSL. */
-export type Verdict =
+export type Verdict = Approval | { readonly resume: undefined; readonly why: FullReason };
+
+export type Approval =
   | {
       readonly resume: "ticket";
       readonly handle: Handle;
       readonly record: SessionRecord | undefined;
       readonly startedHour: number;
       readonly keys: EpochKeys;
+      readonly ticket: Buffer;
       /** The IV of the ticket, as `latin1`: 16 bytes that no other ticket has. */
       readonly iv: string;
     }
@@ -19,8 +22,7 @@ export type Verdict =
       readonly handle: Handle;
       readonly record: SessionRecord | undefined;
       readonly state: Buffer;
-    }
-  | { readonly resume: undefined; readonly why: FullReason };
+    };
 
 /** The trust domain of those whose first message was not read: no keys are made for it. */
 export const UNREAD = "\0unread";

@@ -18,6 +18,13 @@ export interface Maker {
 export interface Source {
   readonly maker: Maker;
   readonly handshakes: ReadonlyMap<string, number>;
+  /** False where the store keeps what clients resume, and nothing is asked for here. */
+  readonly makesTickets: boolean;
+}
+
+interface Issuing {
+  readonly connection: Connection;
+  readonly source: Source;
 }
 
 /**
@@ -33,7 +40,7 @@ export class Stage {
   /** The connection whose ClientHello is being read. */
   reading: { connection: Connection; source: Source } | undefined;
   /** The last one that finished a TLS 1.3 handshake. */
-  issuing: { connection: Connection; source: Source } | undefined;
+  issuing: Issuing | undefined;
   /** The handle in the last ticket of a full TLS 1.2 handshake, until its `secureConnection`. */
   unclaimed: Handle | undefined;
   readonly #approved = new Map<string, { keys: EpochKeys; count: number }>();
@@ -79,11 +86,12 @@ export class Stage {
     // What a handshake that failed has left behind is nobody's.
     this.unclaimed = undefined;
     if (reading !== undefined) return this.#makeFor(reading.connection, reading.source.maker);
-    if (issuing !== undefined && issuing.connection.ticketsLeft > 0) {
-      issuing.connection.ticketsLeft--;
+    const known = this.#contexts.get(context);
+    if (issuing !== undefined && isFor(issuing, known)) {
+      if (--issuing.connection.ticketsLeft === 0) this.issuing = undefined;
       return this.#makeFor(issuing.connection, issuing.source.maker);
     }
-    const sources = this.#contexts.get(context) ?? this.#sources;
+    const sources = known ?? this.#sources;
     const only = onlyOne(sources);
     if (only === undefined) return unusable(sources);
     const { maker } = only;
@@ -111,6 +119,11 @@ export class Stage {
     maker.counted("issued");
     return [GOOD, keys.hmac, keys.aes, keys.name, iv];
   }
+}
+
+/** Whether that connection still has a ticket to come, and the context asking may be its. */
+function isFor({ connection, source }: Issuing, known: ReadonlySet<Source> | undefined): boolean {
+  return connection.ticketsLeft > 0 && source.makesTickets && known?.has(source) !== false;
 }
 
 /** The one trust domain in which TLS 1.2 handshakes are under way. */
