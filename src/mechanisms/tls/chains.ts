@@ -258,6 +258,6 @@ function memberOf(data: Json, name: string): Json | undefined {
 }
 
 /** How long a good ticket of an unknown session waits for it, on a server that shares its store. */
-const WAITS_MS = [5, 20, 80] as const;
+const WAITS_MS = [5, 20, 80, 250] as const;
 /** Times within the idle limit that a session with a connection is touched. */
 const TOUCHES = 3;
