@@ -7,7 +7,6 @@ import type { CertificateList } from "./certificates.ts";
 import { fingerprintsOf } from "./certificates.ts";
 import type { Chains, Place } from "./chains.ts";
 import type { ClientHello } from "./codec/client-hello.ts";
-import { decodeSessionState } from "./codec/session-state.ts";
 import { isAuthentic } from "./codec/ticket.ts";
 import type { Approval, Connection, Verdict } from "./connection.ts";
 import { UNREAD } from "./connection.ts";
@@ -20,6 +19,7 @@ import type { Judge } from "./judge.ts";
 import type { Counters, FullReason } from "./metrics.ts";
 import { versionOf } from "./metrics.ts";
 import type { Settings, TlsMode } from "./options.ts";
+import { SessionIds } from "./session-ids.ts";
 import type { Maker, Source, Stage } from "./stage.ts";
 
 /** What an attachment shares with the others of its mechanism. */
@@ -50,18 +50,15 @@ export class Attachment {
   readonly #server: Server;
   readonly #mode: TlsMode;
   readonly #source: Source;
+  readonly #ids: SessionIds;
   readonly #handshakes = new Map<string, number>();
   readonly #deadlines: Deadlines;
   readonly #byPlain = new Map<object, Connection>();
   readonly #byPorts = new Map<string, Connection>();
-  /** Sessions that may be resumed by handshakes under way, by the session ID in the client's first message. */
-  readonly #states = new Map<string, { readonly state: Buffer; count: number }>();
   readonly #tlsListener: (this: Server, socket: Plain) => void;
   readonly #setSecureContext: (options: SecureContextOptions) => void;
   #authorities: ReadonlySet<string> | undefined;
   #speaksTls13 = false;
-  /** The session of the TLS 1.2 handshake whose `secureConnection` is the very next. */
-  #unclaimed: { id: Buffer; state: Buffer } | undefined;
 
   constructor(around: Surroundings, server: Server, ca: CertificateList | undefined) {
     const { kernel, helloMs } = around.settings;
@@ -71,6 +68,12 @@ export class Attachment {
     this.#mode = around.steering === undefined ? "cache" : around.settings.mode;
     const makesTickets = this.#mode !== "cache";
     this.#source = { maker: around.maker, handshakes: this.#handshakes, makesTickets };
+    this.#ids = new SessionIds({
+      ...around,
+      mode: this.#mode,
+      handshakes: this.#handshakes,
+      inBackground: (work) => this.#inBackground(work),
+    });
     this.#tlsListener = tlsListenerOf(server);
     this.#setSecureContext = server.setSecureContext.bind(server);
     if (ca !== undefined) this.#authorities = fingerprintsOf(ca);
@@ -80,8 +83,8 @@ export class Attachment {
     server.prependListener("connection", this.#connected);
     server.prependListener("secureConnection", this.#secured);
     if (this.#mode !== "ticket") {
-      server.on("newSession", this.#newSession);
-      server.on("resumeSession", this.#resumeSession);
+      server.on("newSession", this.#ids.newSession);
+      server.on("resumeSession", this.#ids.resumeSession);
     }
     server.setSecureContext = this.#reload;
   }
@@ -93,8 +96,8 @@ export class Attachment {
     server.removeListener("connection", this.#connected);
     server.prependListener("connection", this.#tlsListener);
     server.removeListener("secureConnection", this.#secured);
-    server.removeListener("newSession", this.#newSession);
-    server.removeListener("resumeSession", this.#resumeSession);
+    server.removeListener("newSession", this.#ids.newSession);
+    server.removeListener("resumeSession", this.#ids.resumeSession);
     server.setSecureContext = this.#setSecureContext;
   }
 
@@ -179,8 +182,7 @@ export class Attachment {
     if (verdict.resume === "ticket") stage.approve(verdict.iv, verdict.keys);
     const id = hello?.sessionId.toString("latin1") ?? "";
     if (verdict.resume === "id") {
-      const count = this.#states.get(id)?.count ?? 0;
-      this.#states.set(id, { state: verdict.state, count: count + 1 });
+      this.#ids.approve(id, verdict.state);
     }
     const mayBeTls12 = hello === undefined || !hello.offersTls13 || !this.#speaksTls13;
     if (mayBeTls12) this.#handshakes.set(domain, (this.#handshakes.get(domain) ?? 0) + 1);
@@ -192,8 +194,7 @@ export class Attachment {
       this.#byPlain.delete(plain);
       if (ports !== undefined && this.#byPorts.get(ports) === connection) this.#byPorts.delete(ports);
       if (verdict.resume === "ticket") stage.disapprove(verdict.iv);
-      const waiting = verdict.resume === "id" ? this.#states.get(id) : undefined;
-      if (waiting !== undefined && --waiting.count === 0) this.#states.delete(id);
+      if (verdict.resume === "id") this.#ids.disapprove(id);
       if (!mayBeTls12) return;
       const left = (this.#handshakes.get(domain) ?? 1) - 1;
       if (left === 0) this.#handshakes.delete(domain);
@@ -255,13 +256,13 @@ export class Attachment {
     const why = verdict.resume === undefined ? verdict.why : whyDeclined(verdict);
     counters.countFull(versionOf(socket.getProtocol()), why);
     const principal = this.#principalOf(socket);
-    const handle = inTicket ?? chains.mint(principal);
+    const handle = inTicket ?? this.#ids.claim(socket) ?? chains.mint(principal);
     connection.handle = handle;
     connection.startedHour = this.#around.maker.hourNow();
     connection.resumable &&= !this.#asksForCertificates || socket.authorized;
     this.#around.belongs(socket, handle);
     this.#begin(socket, connection, handle, "begin");
-    this.#keepTls12(socket, connection, handle);
+    if (this.#mode !== "ticket") this.#ids.settle(socket, connection, handle);
   }
 
   /** Writes the session; the connection goes on meanwhile, and ends when the kernel will not have it. */
@@ -297,36 +298,6 @@ export class Attachment {
       return undefined;
     }
   }
-
-  /** RFC 5246 §F.1.4: the session that a TLS 1.2 session ID names. Node told of it just before. */
-  #keepTls12(socket: TLSSocket, connection: Connection, handle: Handle): void {
-    const unclaimed = this.#unclaimed;
-    this.#unclaimed = undefined;
-    if (unclaimed === undefined || !connection.resumable) return;
-    const own = socket.getSession();
-    if (own === undefined || decodeSessionState(own)?.sessionId.equals(unclaimed.id) !== true) return;
-    const cached = { handle, state: unclaimed.state };
-    this.#inBackground(this.#around.cache.put(unclaimed.id, connection.domain, cached));
-  }
-
-  readonly #newSession = (id: Buffer, state: Buffer, done: () => void): void => {
-    const version = decodeSessionState(state)?.version;
-    if (version !== TLS_1_3) {
-      this.#unclaimed = id.length === 0 ? undefined : { id, state };
-      return done();
-    }
-    const { stage, cache } = this.#around;
-    const connection = stage.issuing?.connection;
-    const handle = connection?.handle;
-    if (this.#mode !== "cache" || connection === undefined || connection.ticketsLeft <= 0) return done();
-    connection.ticketsLeft--;
-    if (handle === undefined || !connection.resumable) return done();
-    // It is in the store before the client hears of it.
-    this.#inBackground(cache.put(id, connection.domain, { handle, state }).finally(done));
-  };
-
-  readonly #resumeSession = (id: Buffer, answer: (error: Error | null, state: Buffer | null) => void): void =>
-    answer(null, this.#states.get(id.toString("latin1"))?.state ?? null);
 
   #connectionOf(socket: TLSSocket): Connection | undefined {
     const plain = socketBeneath(socket);
@@ -387,6 +358,5 @@ function portsOf(socket: object): string | undefined {
 }
 
 const NO_TICKET: number = constants.SSL_OP_NO_TICKET;
-const TLS_1_3 = 0x0304;
 /** Those of the kernel that are a decision, and not a failure. */
 const REFUSALS: ReadonlySet<string> = new Set(["locked", "limit-reached", "establish-refused"]);
