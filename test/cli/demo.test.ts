@@ -34,7 +34,7 @@ test("holdfast demo fills a gateway with sessions of every mechanism, and ends a
   child.stdout.on("data", (chunk: Buffer) => (out += String(chunk)));
   child.stderr.on("data", (chunk: Buffer) => (errors += String(chunk)));
   const exited = once(child, "exit");
-  const wanted = ["netbios", "socks", "tls", "web"];
+  const wanted = ["dialog", "netbios", "socks", "tls", "web"];
   for (let attempt = 0; attempt < 1_200 && !wanted.every((one) => seen.has(one)); attempt++) {
     if (child.exitCode !== null) break;
     await new Promise((resolve) => setTimeout(resolve, 50));

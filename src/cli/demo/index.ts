@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Handle, Kernel } from "../../kernel/index.ts";
 import { isHoldfastError } from "../../kernel/index.ts";
 import { ProxyError } from "../../mechanisms/socks/index.ts";
+import { dialog } from "./dialog.ts";
 import { netbios } from "./netbios.ts";
 import type { Part, PartKind } from "./part.ts";
 import { chance } from "./part.ts";
@@ -11,7 +12,7 @@ import { tls } from "./tls.ts";
 import { web } from "./web.ts";
 
 /** Every mechanism that the demo brings to life. */
-const KINDS: readonly PartKind[] = [web, socks, netbios, tls];
+const KINDS: readonly PartKind[] = [web, socks, netbios, tls, dialog];
 
 export interface DemoOptions {
   readonly kernel: Kernel;
