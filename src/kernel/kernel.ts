@@ -306,7 +306,7 @@ export class Kernel {
   }
 
   /** Takes ownership for this node, raising the fencing epoch, whether the session is suspended or half-open elsewhere. */
-  async resume(record: SessionRecord, options: Omit<WriteOptions, "fence"> = {}): Promise<SessionRecord> {
+  async resume(record: SessionRecord, options: WriteOptions = {}): Promise<SessionRecord> {
     return this.#writes.write(record, "resume", options, (current, now) => ({
       suspendUntil: undefined,
       owner: { node: this.node, epoch: (current.owner?.epoch ?? 0) + 1 },

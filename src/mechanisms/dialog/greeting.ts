@@ -173,7 +173,8 @@ export class Greeting {
       shown.owner?.node === kernel.node &&
       before.record.owner?.epoch === shown.owner.epoch;
     const used = fresh ? await kernel.confirm(shown) : shown;
-    const owned = await kernel.resume(used);
+    // Of two links that were shown the same secret, one may be dead by now: it must not replace the secret of the other.
+    const owned = await kernel.resume(used, used.owner === undefined ? {} : { fence: used.owner });
     const epoch = owned.owner?.epoch ?? 1;
     const carried = isOurs && before !== undefined ? before : await this.#rehydrate(owned, agreement);
     if (carried === undefined) return;
@@ -266,6 +267,7 @@ export class Greeting {
     const code = isHoldfastError(error) ? error.code : "";
     if (code === "locked" || code === "establish-refused")
       this.#refuse(REFUSED.locked, "it was revoked, or is locked");
+    else if (code === "session-fenced") this.#refuse(REFUSED.busy, "another link was faster");
     else if (code === "session-ended") this.#refuse(REFUSED.ended, "it has ended");
     else if (code === "limit-reached") this.#refuse(REFUSED.busy, "there are too many dialogs", 5000);
     else {
