@@ -64,10 +64,14 @@ export async function chaos(task: Chaos): Promise<Outcome> {
       const due = ((index + 1) * 2 * task.count) / (events.length + 1);
       await until(`message ${due}`, () => progress() >= due || dialog.ended !== undefined);
       await until("a link", () => dialog.linked || dialog.ended !== undefined);
-      await happen(event, cut, nodes);
+      await happen(event, cut, nodes, dialog);
     }
+    assert.equal(dialog.ended, undefined);
     await sent;
-    await until("the rest", () => got.length >= task.count && dialog.backlog === 0);
+    await until(
+      "the rest",
+      () => (got.length >= task.count && dialog.backlog === 0) || dialog.ended !== undefined,
+    );
     await dialog.finish();
     const seconds = (performance.now() - startedAt) / 1000;
     check(got, task, payloadBytes);
@@ -102,7 +106,7 @@ function shuffled({ resets, halfOpens, replays, kills, moves, seed }: Chaos): Ev
   return events;
 }
 
-async function happen(event: Event, cut: CutLink, nodes: Nodes): Promise<void> {
+async function happen(event: Event, cut: CutLink, nodes: Nodes, dialog: Dialog): Promise<void> {
   switch (event) {
     case "reset":
       return cut.reset();
@@ -111,7 +115,7 @@ async function happen(event: Event, cut: CutLink, nodes: Nodes): Promise<void> {
     case "replay": {
       const { links } = cut;
       cut.halfOpen();
-      await until("another link", () => cut.links > links);
+      await until("another link", () => (cut.links > links && dialog.linked) || dialog.ended !== undefined);
       return cut.reset();
     }
     case "kill":
