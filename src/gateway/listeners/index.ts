@@ -1,7 +1,8 @@
 import type { ListenerKind } from "../listener.ts";
 import { netbios } from "./netbios.ts";
 import { socks } from "./socks.ts";
+import { transfer } from "./transfer.ts";
 import { web } from "./web.ts";
 
 /** Every mechanism that can listen, by the name it has in the configuration. */
-export const kinds: Readonly<Record<string, ListenerKind>> = { web, socks, netbios };
+export const kinds: Readonly<Record<string, ListenerKind>> = { web, socks, netbios, transfer };

@@ -93,6 +93,8 @@ export const DEFAULT_TRANSFER_POLICY: TransferPolicy = {
 export interface AuthorizeRequest {
   readonly action: "create" | "append" | "inspect" | "terminate" | "complete" | "download";
   readonly header: (name: string) => string | undefined;
+  /** The request as the server has it: what a session middleware in front has put its session on. */
+  readonly request: object;
   readonly length?: number;
   readonly name?: string;
   readonly type?: string;
@@ -110,7 +112,13 @@ export type Verdict =
       readonly parent?: Handle;
       readonly tenant?: string;
     }
-  | { readonly allow: false; readonly status: 401 | 403; readonly why: string };
+  | {
+      readonly allow: false;
+      readonly status: 401 | 403;
+      readonly why: string;
+      /** With 401, the WWW-Authenticate field: how to say who one is. */
+      readonly challenge?: string;
+    };
 
 export interface FinishedFile {
   readonly id: string;
