@@ -116,7 +116,8 @@ class UploadRun {
     this.#source = source;
     this.#endpoint = endpoint;
     this.#options = options;
-    this.#fetch = options.fetch ?? globalThis.fetch;
+    // Called as a method of anything else, a browser's own fetch refuses.
+    this.#fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
     this.#retries = new Retries({ ...DEFAULT_RETRY, ...options.retry }, options.signal, options.onRetry);
     this.#extra = extra;
     this.#chunkBytes = options.chunkBytes ?? DEFAULT_CHUNK_BYTES;
