@@ -74,11 +74,11 @@ export function sessionTable(rows: readonly SessionRow[], terminal: Terminal): s
   );
 }
 
-/** How far a session is, in its mechanism's own unit: bytes of a transfer, otherwise the number of a sync point. */
+/** How far a session is, in its mechanism's own unit: the number of a dialog's sync point, otherwise bytes. */
 export function progressOf({ checkpoint, mechanism }: SessionRow): string | undefined {
   if (checkpoint === undefined) return undefined;
   const { position, total } = checkpoint;
-  const amount = (count: number): string => (mechanism === "transfer" ? size(count) : `#${count}`);
+  const amount = (count: number): string => (mechanism === "dialog" ? `#${count}` : size(count));
   if (total === undefined) return `at ${amount(position)}`;
   const share = total === 0 ? 100 : Math.floor((position / total) * 100);
   return `${share} %, ${amount(position)} of ${amount(total)}`;
