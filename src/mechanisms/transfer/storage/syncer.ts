@@ -24,11 +24,23 @@ export class Syncer {
     this.#directory = { path: directory, running: undefined, next: undefined };
   }
 
-  async data(file: FileHandle): Promise<void> {
+  data(file: FileHandle): Promise<void> {
+    return this.#inTurn(() => file.datasync());
+  }
+
+  /** Writes to a file that was opened with O_DSYNC, so that it is durable once this resolves. */
+  written(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+    return this.#inTurn(async () => {
+      const { bytesWritten } = await file.write(bytes, 0, bytes.length, position);
+      if (bytesWritten < bytes.length) throw Object.assign(new Error("no room is left"), { code: "ENOSPC" });
+    });
+  }
+
+  async #inTurn(sync: () => Promise<void>): Promise<void> {
     if (this.#running >= this.#width) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.#running += 1;
     try {
-      await file.datasync();
+      await sync();
     } finally {
       this.#running -= 1;
       this.#waiting.shift()?.();
