@@ -4,8 +4,8 @@ import { HoldfastError } from "../../../kernel/index.ts";
 
 /**
  * Group commit. Many uploads ask for their bytes to be made durable at once; the file system's journal does that in
- * one go for all that are in flight, and libuv has only four threads to wait in. So at most `width` syncs run at a
- * time, and for a directory those that wait share the next one.
+ * one go for all that are in flight, and libuv has only so many threads to wait in, four unless UV_THREADPOOL_SIZE says
+ * otherwise. So at most `width` syncs run at a time, and for a directory those that wait share the next one.
  */
 export class Syncer {
   readonly #width: number;
@@ -19,7 +19,7 @@ export class Syncer {
   #handle: Promise<FileHandle> | undefined;
   #closed = false;
 
-  constructor(directory: string, width = 3) {
+  constructor(directory: string, width: number = threads() - 1) {
     this.#width = width;
     this.#directory = { path: directory, running: undefined, next: undefined };
   }
@@ -84,4 +84,10 @@ export class Syncer {
     this.#handle = undefined;
     await (await handle?.catch(() => undefined))?.close();
   }
+}
+
+/** How many threads libuv has for files; one stays free for those who do not sync. */
+function threads(): number {
+  const told = Number(process.env["UV_THREADPOOL_SIZE"]);
+  return Number.isInteger(told) && told >= 2 ? Math.min(told, 1024) : 4;
 }
