@@ -36,7 +36,7 @@ interface Case {
   readonly has?: Readonly<Record<string, RegExp>>;
   readonly lacks?: readonly string[];
   /** The offset that HEAD tells afterwards; `gone`: no such upload any more. */
-  readonly then?: number | "gone";
+  readonly afterwards?: number | "gone";
 }
 
 const append = (
@@ -59,9 +59,9 @@ const patch = (
   headers: Readonly<Record<string, string>>,
   body: string,
   status: number,
-  then: number,
+  afterwards: number,
   more: Partial<Case> = {},
-): Case => ({ name, on, method: "PATCH", headers, body, status, then, ...more });
+): Case => ({ name, on, method: "PATCH", headers, body, status, afterwards, ...more });
 const head = (name: string, on: State, status: number, more: Partial<Case> = {}): Case => ({
   name,
   on,
@@ -87,7 +87,7 @@ const GROUPS: Readonly<Record<string, readonly Case[]>> = {
     head("an upload of zero bytes is complete", "zero", 200, {
       has: { "upload-offset": /^0$/, "upload-length": /^0$/ },
     }),
-    head("it changes nothing", "half", 200, { then: 5 }),
+    head("it changes nothing", "half", 200, { afterwards: 5 }),
     head("there is no body", "half", 200, { lacks: ["content-type"] }),
   ],
   "core: PATCH": [
@@ -195,7 +195,7 @@ const GROUPS: Readonly<Record<string, readonly Case[]>> = {
       method: "DELETE",
       headers: { "tus-resumable": "0.0.1" },
       status: 412,
-      then: 5,
+      afterwards: 5,
     },
     post(
       "several versions at once are none",
@@ -263,7 +263,7 @@ const GROUPS: Readonly<Record<string, readonly Case[]>> = {
       method: "OPTIONS",
       status: 204,
       has: { "tus-version": /1\.0\.0/ },
-      then: 5,
+      afterwards: 5,
     },
   ],
   creation: [
@@ -494,9 +494,21 @@ const GROUPS: Readonly<Record<string, readonly Case[]>> = {
     ),
   ],
   termination: [
-    { name: "an unfinished upload goes with 204", on: "half", method: "DELETE", status: 204, then: "gone" },
-    { name: "a new upload goes with 204", on: "empty", method: "DELETE", status: 204, then: "gone" },
-    { name: "a finished upload goes with 204", on: "done", method: "DELETE", status: 204, then: "gone" },
+    {
+      name: "an unfinished upload goes with 204",
+      on: "half",
+      method: "DELETE",
+      status: 204,
+      afterwards: "gone",
+    },
+    { name: "a new upload goes with 204", on: "empty", method: "DELETE", status: 204, afterwards: "gone" },
+    {
+      name: "a finished upload goes with 204",
+      on: "done",
+      method: "DELETE",
+      status: 204,
+      afterwards: "gone",
+    },
     { name: "a second time it gets 404 or 410", on: "terminated", method: "DELETE", status: 410 },
     { name: "what never was gets 404", on: "never-made", method: "DELETE", status: 404 },
     {
@@ -512,7 +524,7 @@ const GROUPS: Readonly<Record<string, readonly Case[]>> = {
       method: "POST",
       headers: { "x-http-method-override": "DELETE" },
       status: 204,
-      then: "gone",
+      afterwards: "gone",
     },
     { name: "its content cannot be fetched any more", on: "terminated", method: "GET", status: 410 },
   ],
@@ -630,10 +642,10 @@ describe("tus 1.0.0, case by case", () => {
           const url = await STATES[one.on]();
           const more = one.trailers === undefined ? {} : { trailers: one.trailers };
           check(await send(one.method, url, await headersOf(one), one.body, more), one);
-          if (one.then === undefined) return;
+          if (one.afterwards === undefined) return;
           const after = await send("HEAD", url, { "tus-resumable": "1.0.0" });
-          if (one.then === "gone") assert.equal(after.status, 410);
-          else assert.equal(after.headers["upload-offset"], String(one.then));
+          if (one.afterwards === "gone") assert.equal(after.status, 410);
+          else assert.equal(after.headers["upload-offset"], String(one.afterwards));
         });
     });
 });
