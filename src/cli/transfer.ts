@@ -24,7 +24,7 @@ export const TRANSFER_HELP = `
 
   Ctrl-C pauses: the same command goes on where it stopped, also after a crash.
   Exit codes: 0 done, 1 refused or failed, 2 called wrongly, 3 no such file, 4 the server cannot be reached or does not
-  know you, 6 paused, 7 the bytes are not those they should be.`;
+  know you, 7 paused, 8 the bytes are not those they should be.`;
 
 /** Headers that say who it is, from options, environment and the address; and the address without its password. */
 export function requestOf(

@@ -5,7 +5,6 @@ import { Revocations } from "../governance/index.ts";
 import type { Kernel, MechanismPolicy, PrincipalLimit } from "../kernel/index.ts";
 import { createKernel, defaultPolicy } from "../kernel/index.ts";
 import { AdminServer } from "./admin.ts";
-import { Certificate } from "./certificate.ts";
 import type { Config, LimitConfig } from "./config.ts";
 import { disposeOfOwn } from "./departure.ts";
 import { FaultLog } from "./fault-log.ts";
@@ -16,6 +15,7 @@ import { createLog } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { configSpan } from "./span.ts";
 import { openStore } from "./stores.ts";
+import { TlsRoom } from "./tls.ts";
 
 export interface Gateway {
   readonly kernel: Kernel;
@@ -57,7 +57,7 @@ class RunningGateway implements Gateway {
   readonly #log: Log;
   readonly #version: string;
   readonly #data: string;
-  readonly #certificate: Certificate | undefined;
+  readonly #tls: TlsRoom;
   readonly #metrics: Metrics;
   readonly #revocations: Revocations;
   readonly #admin: AdminServer;
@@ -85,12 +85,17 @@ class RunningGateway implements Gateway {
       },
       onFault: (error) => faults.report(error),
     });
-    this.#certificate = admin.tls === undefined ? undefined : new Certificate(admin.tls, this.#log);
-    this.#metrics = new Metrics(this.kernel, () => this.listeners);
+    this.#tls = new TlsRoom({
+      kernel: this.kernel,
+      config: config["tls-sessions"] ?? {},
+      data: this.#data,
+      log: this.#log,
+    });
+    this.#metrics = new Metrics(this.kernel, () => this.listeners, this.#tls);
     this.#revocations = new Revocations(this.kernel);
     this.#admin = new AdminServer({
       config: admin,
-      certificate: this.#certificate,
+      tls: this.#tls,
       ready: () => this.#unready(),
       metrics: async () => this.#metrics.text((await this.#console?.sessionCounts()) ?? []),
     });
@@ -116,8 +121,9 @@ class RunningGateway implements Gateway {
         })),
       version: this.#version,
       origin: this.#admin.origin,
-      secure: this.#certificate !== undefined,
+      secure: this.#config.admin?.tls !== undefined,
       refusals: () => this.kernel.refusals,
+      tls: () => this.#tls.figures(),
       log: this.#log,
     });
     this.#admin.console = this.#console;
@@ -126,7 +132,7 @@ class RunningGateway implements Gateway {
       if (kind === undefined) continue;
       const log = this.#log.child({ listener: config.name ?? config.mechanism });
       const limit = this.#limitOf(config.mechanism);
-      const context = { kernel: this.kernel, log, data: this.#data, limit };
+      const context = { kernel: this.kernel, log, data: this.#data, limit, tls: this.#tls };
       this.listeners.push(await explained(config.name ?? config.mechanism, kind.listen(config, context)));
     }
     writeAdminFile(this.#data, {
@@ -143,7 +149,7 @@ class RunningGateway implements Gateway {
   }
 
   reload(): void {
-    this.#certificate?.reload();
+    this.#tls.reload();
   }
 
   close(): Promise<void> {
@@ -180,10 +186,10 @@ class RunningGateway implements Gateway {
       );
     await this.#console?.close();
     await this.#admin.close();
+    this.#tls.close();
     this.#revocations.close();
     await this.kernel.close();
     this.#metrics.close();
-    this.#certificate?.close();
     await this.kernel.store.close();
     this.#log.info({}, "stopped");
   }

@@ -3,6 +3,7 @@ import type { Kernel, PrincipalLimit } from "../kernel/index.ts";
 import type { ListenerConfig } from "./config.ts";
 import type { Log } from "./log.ts";
 import type { JsonSchema } from "./schema.ts";
+import type { TlsRoom } from "./tls.ts";
 
 /** What a listener is given. */
 export interface ListenerContext {
@@ -12,6 +13,7 @@ export interface ListenerContext {
   readonly data: string;
   /** What the configuration says of this mechanism's principals. */
   readonly limit: PrincipalLimit | undefined;
+  readonly tls: TlsRoom;
 }
 
 /** A mechanism, listening. */

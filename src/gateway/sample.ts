@@ -20,6 +20,11 @@ admin:
   port: 7070
   # tls: { cert: /etc/holdfast/cert.pem, key: /etc/holdfast/key.pem }
 
+# How TLS sessions resume wherever there is a certificate. With the same secret on every node, on any of them.
+# tls-sessions:
+#   mode: ticket
+#   secret: \${TLS_SECRET}
+
 log:
   level: info
 
@@ -45,6 +50,7 @@ listeners:
     host: 127.0.0.1
     port: 7080
     preset: aal2
+    # tls: { cert: /etc/holdfast/cert.pem, key: /etc/holdfast/key.pem }
 
   # A SOCKS proxy (4, 4a and 5), each relay a session. Without users everybody may, and only from this machine.
   # - mechanism: socks

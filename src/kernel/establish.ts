@@ -12,6 +12,11 @@ import type { Ack, Standing } from "./store.ts";
 export interface EstablishRequest {
   readonly mechanism: string;
   readonly mode: Mode;
+  /**
+   * A name made beforehand with `mintHandle` in the principal's shard, for a mechanism that had to hand it out before the
+   * session could be written. Minted here when left out.
+   */
+  readonly handle?: Handle;
   /** Who it belongs to; with a parent it is the parent's and may be left out. */
   readonly principal?: string;
   /** The session it is opened under: it ends when that one does. */
@@ -103,7 +108,7 @@ async function create(
   principal: string | undefined,
   parent: SessionRecord | undefined,
 ): Promise<Established> {
-  const shard = parent === undefined ? shardOfPrincipal(principal) : shardOfHandle(parent.handle);
+  const shard = shardOf(request.handle, principal, parent);
   const began = await kernel.store.standing(principal);
   let standing = began;
   for (let attempt = 0; attempt < kernel.policy.replays; attempt++) {
@@ -112,7 +117,7 @@ async function create(
     const key = secret === undefined ? undefined : (credentialKey(secret.reveal()) as CredentialKey);
     // The first standing stays in the record, so that a revocation which came in between still applies to it.
     const record = draftRecord(kernel, request, {
-      handle: mintHandle(shard),
+      handle: request.handle ?? mintHandle(shard),
       principal,
       parent,
       key,
@@ -127,6 +132,7 @@ async function create(
       request.ack,
     );
     if (outcome === "created") return secret === undefined ? { record } : { record, secret };
+    if (outcome === "exists" && request.handle !== undefined) break;
     if (outcome === "stale-standing") {
       standing = await kernel.store.standing(principal);
       if (standing.epoch > began.epoch) throw revokedMeanwhile(principal);
@@ -134,8 +140,22 @@ async function create(
   }
   throw new HoldfastError(
     "session-conflict",
-    "Revocations kept coming while the session was being made; try again.",
+    "Revocations kept coming while the session was being made, or its handle is in use; try again.",
   );
+}
+
+/** Where the session's handle, secret and index are; a handle made beforehand has to agree with its principal's. */
+function shardOf(
+  handle: Handle | undefined,
+  principal: string | undefined,
+  parent: SessionRecord | undefined,
+): number {
+  const shard = parent === undefined ? shardOfPrincipal(principal) : shardOfHandle(parent.handle);
+  if (handle === undefined || shardOfHandle(handle) === shard) return shard;
+  if (principal === undefined && parent === undefined) return shardOfHandle(handle);
+  throw new HoldfastError("invalid-argument", "A handle made beforehand is in its principal's shard.", {
+    detail: { handle, shard },
+  });
 }
 
 interface Ingredients {

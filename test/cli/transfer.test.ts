@@ -131,7 +131,7 @@ function holdAfter(count: number): Promise<void> {
 }
 
 for (const [name, signal, exit] of [
-  ["interrupted", "SIGINT", 6],
+  ["interrupted", "SIGINT", 7],
   ["killed", "SIGKILL", null],
 ] as const) {
   test(`an upload that is ${name} goes on where it was, and no acknowledged byte is sent again`, async () => {
@@ -228,7 +228,7 @@ async function stallingProxy(
 }
 
 for (const [name, signal, exit] of [
-  ["interrupted", "SIGINT", 6],
+  ["interrupted", "SIGINT", 7],
   ["killed", "SIGKILL", null],
 ] as const) {
   test(`a download that is ${name} goes on where it was, digest checked`, async () => {
@@ -320,7 +320,7 @@ test("every way a transfer can end has its exit code", async () => {
     "--attempts",
     "2",
   ]);
-  assert.equal(code, 7, error);
+  assert.equal(code, 8, error);
   assert.ok(!existsSync(join(folder, "bad")) && !existsSync(join(folder, "bad.holdfast-part")));
 });
 

@@ -349,6 +349,21 @@ describe("the console's page", () => {
       }
     }
 
+    test("shows how many TLS handshakes resumed, and why others were refused", async () => {
+      const { page, done } = await signedIn("viewer");
+      await page.goto(`${harness.origin}/health`);
+      const figure = page.getByRole("listitem").filter({ hasText: "TLS resumed" });
+      await figure.getByText("99 %").waitFor();
+      await figure.getByText("of 2,000 offered").waitFor();
+      const reasons = page.getByRole("region", { name: "TLS sessions refused, by reason" });
+      assert.deepEqual(await reasons.getByRole("rowheader").allTextContents(), [
+        "unknown-key",
+        "expired",
+        "revoked",
+      ]);
+      await done();
+    });
+
     test("has logged no error", () => {
       assert.deepEqual(harness.errors, []);
     });

@@ -9,6 +9,7 @@ import { put } from "./put.ts";
 import { revoke } from "./revoke.ts";
 import { sessions } from "./sessions.ts";
 import { show } from "./show.ts";
+import { tls } from "./tls.ts";
 import { trace } from "./trace.ts";
 import { init, up } from "./up.ts";
 import { watch } from "./watch.ts";
@@ -27,6 +28,7 @@ export const commands: readonly Command[] = [
   locks,
   unlock,
   nodes,
+  tls,
   put,
   get,
   password,

@@ -1,0 +1,38 @@
+import type { Handle, SessionRecord } from "../../kernel/index.ts";
+import type { ClientHello } from "./codec/client-hello.ts";
+import type { FullReason } from "./metrics.ts";
+import type { EpochKeys } from "./schedule.ts";
+
+/** What is done with what a client would resume. Decided before its first message is handed to OpenSSL. */
+export type Verdict =
+  | {
+      readonly resume: "ticket";
+      readonly handle: Handle;
+      readonly record: SessionRecord | undefined;
+      readonly startedHour: number;
+      readonly keys: EpochKeys;
+      /** The IV of the ticket: 16 bytes that no other ticket has. */
+      readonly iv: Buffer;
+    }
+  | {
+      readonly resume: "id";
+      readonly handle: Handle;
+      readonly record: SessionRecord | undefined;
+      readonly state: Buffer;
+    }
+  | { readonly resume: undefined; readonly why: FullReason };
+
+/** One connection between its first message and the end of its handshake, and the tickets that follow it. */
+export interface Connection {
+  readonly domain: string;
+  readonly serverName: string | undefined;
+  readonly hello: ClientHello | undefined;
+  readonly verdict: Verdict;
+  /** Once it is known; what tickets carry. */
+  handle: Handle | undefined;
+  startedHour: number;
+  /** Tickets that OpenSSL still writes right after the handshake, in TLS 1.3. */
+  ticketsLeft: number;
+  /** False: whatever it is given must not be resumable. */
+  resumable: boolean;
+}
