@@ -2,9 +2,15 @@ import { constants } from "node:fs";
 
 const { O_CREAT, O_DSYNC, O_EXCL, O_WRONLY } = constants;
 
-/** How a log is opened: what is written to it is durable when the write returns, in one system call. */
-export const NEW_LOG: number = O_WRONLY | O_CREAT | O_EXCL | O_DSYNC;
-export const OLD_LOG: number = O_WRONLY | O_DSYNC;
+/**
+ * Whether a write to a log is durable when it returns, in one system call. Linux means it; elsewhere O_DSYNC is missing,
+ * or does not reach through the cache of the disk as fdatasync does.
+ */
+export const SYNCED_WRITES: boolean = process.platform === "linux";
+const SYNCED = SYNCED_WRITES ? O_DSYNC : 0;
+
+export const NEW_LOG: number = O_WRONLY | O_CREAT | O_EXCL | SYNCED;
+export const OLD_LOG: number = O_WRONLY | SYNCED;
 
 /**
  * What is written for `block` at `position`: where it is the first of a block of the file system, with room behind it

@@ -1,6 +1,7 @@
 import { open } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { HoldfastError } from "../../../kernel/index.ts";
+import { SYNCED_WRITES } from "./log-file.ts";
 
 /**
  * Group commit. Many uploads ask for their bytes to be made durable at once; the file system's journal does that in
@@ -28,11 +29,12 @@ export class Syncer {
     return this.#inTurn(() => file.datasync());
   }
 
-  /** Writes to a file that was opened with O_DSYNC, so that it is durable once this resolves. */
+  /** Writes to a log; it is durable once this resolves. */
   written(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
     return this.#inTurn(async () => {
       const { bytesWritten } = await file.write(bytes, 0, bytes.length, position);
       if (bytesWritten < bytes.length) throw Object.assign(new Error("no room is left"), { code: "ENOSPC" });
+      if (!SYNCED_WRITES) await file.datasync();
     });
   }
 
