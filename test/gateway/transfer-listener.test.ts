@@ -47,9 +47,11 @@ const basic = (name: string, password: string): Record<string, string> => ({
 });
 const creation = { "tus-resumable": "1.0.0", "upload-length": "5" };
 
+/** Uploads; a download that has just been read to its end may still be there for a moment. */
 async function live(gateway: Gateway): Promise<SessionRecord[]> {
   const found: SessionRecord[] = [];
-  for await (const record of gateway.kernel.sessions({ mechanism: "transfer" })) found.push(record);
+  for await (const record of gateway.kernel.sessions({ mechanism: "transfer" }))
+    if (!JSON.stringify(record.data).includes('"download"')) found.push(record);
   return found;
 }
 

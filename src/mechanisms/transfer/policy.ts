@@ -54,6 +54,8 @@ export interface TransferPolicy {
   readonly watermarkBytes: number;
   /** Completed uploads can be fetched with GET from their own URL. */
   readonly downloads: boolean;
+  /** Each of them is a session while it runs: it is listed, and a revoke or the end of its login breaks it off. */
+  readonly downloadSessions: boolean;
   /** 104 interim responses; some proxies hang on them. */
   readonly interim: boolean;
   /** Origins that browsers may upload from; `*` for any, without credentials. */
@@ -83,6 +85,7 @@ export const DEFAULT_TRANSFER_POLICY: TransferPolicy = {
   metadataKeys: 64,
   watermarkBytes: 256 * 1024 ** 2,
   downloads: true,
+  downloadSessions: true,
   interim: true,
   cors: [],
   lingerMs: 2_000,
