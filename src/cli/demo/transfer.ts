@@ -14,7 +14,7 @@ import { createTransfers, createTransferServer, openDiskStorage } from "../../me
 import type { Part, PartKind, Person, Stage } from "./part.ts";
 import { chance, pick } from "./part.ts";
 
-/** Files on their way over slow lines: some arrive, some wait half way until their owner comes back, some are given up. */
+/** Files on their way over slow lines: some arrive, some wait half way until their owner comes back, some are given up; and some are read again. */
 export const transfer: PartKind = async (stage) => {
   const folder = await mkdtemp(join(tmpdir(), "holdfast-demo-uploads-"));
   try {
@@ -31,8 +31,6 @@ export const transfer: PartKind = async (stage) => {
           ? { allow: true, principal }
           : { allow: false, status: 403, why: "only the demo's people upload here" };
       },
-      // Nobody reads them, so they make room at once.
-      onFinish: (file) => file.remove(),
       onFault: stage.onFault,
     });
     const server = createTransferServer(transfers, stage.onFault).listen(0, "127.0.0.1");
@@ -99,6 +97,7 @@ class Errand {
   #state: UploadState | undefined;
   #line: AbortController | undefined;
   #running: Promise<void> = Promise.resolve();
+  #leaving = false;
 
   constructor(place: Place, person: Person, onFault: (error: unknown) => void) {
     this.#place = place;
@@ -124,7 +123,11 @@ class Errand {
         begun = true;
       },
     })
-      .then(() => {
+      .then(async ({ url }) => {
+        this.#state = undefined;
+        this.#line = new AbortController();
+        if (!this.#leaving) await this.#fetchBack(url, this.#line.signal);
+        await this.#remove(url);
         this.over = true;
       })
       .catch((error: unknown) => {
@@ -144,15 +147,30 @@ class Errand {
     } else if (chance(0.35)) this.#line.abort();
   }
 
+  /** What has arrived is looked at once, over the same slow line, and makes room then. */
+  async #fetchBack(url: string, signal: AbortSignal): Promise<void> {
+    try {
+      const response = await fetch(url, { headers: this.#headers, signal });
+      for await (const _ of response.body ?? []) await sleep(10 + Math.random() * 40, undefined, { signal });
+    } catch {
+      // The line broke, or somebody revoked it: part of the show.
+    }
+  }
+
   async giveUp(): Promise<void> {
+    this.#leaving = true;
     this.#line?.abort();
     await this.#running;
     this.over = true;
     const state = this.#state;
     if (state === undefined) return;
     this.#state = undefined;
+    await this.#remove(state.url);
+  }
+
+  async #remove(url: string): Promise<void> {
     const headers = { ...this.#headers, "Tus-Resumable": "1.0.0" };
-    await (await fetch(state.url, { method: "DELETE", headers })).arrayBuffer();
+    await (await fetch(url, { method: "DELETE", headers })).arrayBuffer();
   }
 }
 
