@@ -14,8 +14,9 @@ import type { Log } from "./log.ts";
 import { createLog } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { configSpan } from "./span.ts";
-import { openStore } from "./stores.ts";
+import { openStore, openStreams } from "./stores.ts";
 import { TlsRoom } from "./tls.ts";
+import { Topics } from "./topics.ts";
 
 export interface Gateway {
   readonly kernel: Kernel;
@@ -61,6 +62,7 @@ class RunningGateway implements Gateway {
   readonly #metrics: Metrics;
   readonly #revocations: Revocations;
   readonly #admin: AdminServer;
+  readonly #topics: Topics;
   #console: (Console & ConsoleTokens & ConsoleCounts) | undefined;
   #state: "starting" | "ready" | "draining" = "starting";
   #closing: Promise<void> | undefined;
@@ -85,6 +87,7 @@ class RunningGateway implements Gateway {
       },
       onFault: (error) => faults.report(error),
     });
+    this.#topics = new Topics(() => openStreams(config.store ?? { kind: "lmdb" }, this.#data));
     this.#tls = new TlsRoom({
       kernel: this.kernel,
       config: config["tls-sessions"] ?? {},
@@ -132,7 +135,14 @@ class RunningGateway implements Gateway {
       if (kind === undefined) continue;
       const log = this.#log.child({ listener: config.name ?? config.mechanism });
       const limit = this.#limitOf(config.mechanism);
-      const context = { kernel: this.kernel, log, data: this.#data, limit, tls: this.#tls };
+      const context = {
+        kernel: this.kernel,
+        log,
+        data: this.#data,
+        limit,
+        tls: this.#tls,
+        topics: this.#topics,
+      };
       this.listeners.push(await explained(config.name ?? config.mechanism, kind.listen(config, context)));
     }
     writeAdminFile(this.#data, {
@@ -184,6 +194,7 @@ class RunningGateway implements Gateway {
         (left) => this.#log.info(left, "sessions left in good order"),
         (error: unknown) => this.#log.error({ err: error }, "sessions were left behind"),
       );
+    await this.#topics.close();
     await this.#console?.close();
     await this.#admin.close();
     this.#tls.close();

@@ -89,6 +89,31 @@ listeners:
   #   limits: { per-peer: 256, idle: 12h }
   #   name-service: { broadcast: 192.0.2.255, register: none }
 
+  # Topics that people and programs write and read in dialogs that outlive their connections: WebSocket and event streams
+  # at /dialog, and for curl and EventSource at /topics/NAME. Web logins may come, and users.
+  # - mechanism: dialog
+  #   name: talk
+  #   host: 127.0.0.1
+  #   port: 7710
+  #   tcp-port: 7711
+  #   tls: { cert: /etc/holdfast/cert.pem, key: /etc/holdfast/key.pem }
+  #   users:
+  #     - { name: alice, hash: "\${ALICE_HASH}" }
+  #   topics:
+  #     - { name: news, keep: 10000, readers: ["*"], writers: [alice] }
+  #     - { name: syslog, writers: [] }
+  #   hold: 2m
+
+  # A syslog receiver (RFC 5424 over UDP, TCP and TLS) that writes such a topic.
+  # - mechanism: syslog
+  #   name: logs
+  #   host: 127.0.0.1
+  #   port: 5514
+  #   topic: syslog
+  #   keep: 100000
+  #   tls-port: 6514
+  #   tls: { cert: /etc/holdfast/cert.pem, key: /etc/holdfast/key.pem }
+
   # Uploads that go on where they stopped (tus, IETF resumable uploads), and ranged downloads of them. Without users,
   # tokens and web everybody may, and only from this machine.
   # - mechanism: transfer

@@ -36,14 +36,20 @@ export class TlsRoom {
    */
   httpServer(name: string, tls: TlsConfig | undefined, serve: RequestListener): Server {
     if (tls === undefined) return createServer(serve);
-    const certificate = new Certificate(tls, this.#parts.log);
-    this.#certificates.push(certificate);
+    const certificate = this.certificate(tls);
     const sessions = this.#sessionsOf(name);
     const { options } = certificate;
     const server = createSecureServer(sessions?.serverOptions(options) ?? options, serve);
     sessions?.attach(server, options.ca === undefined ? {} : { ca: options.ca });
     certificate.onChange((renewed) => server.setSecureContext(renewed));
     return server;
+  }
+
+  /** For what is not HTTP: kept fresh like the others. */
+  certificate(tls: TlsConfig): Certificate {
+    const certificate = new Certificate(tls, this.#parts.log);
+    this.#certificates.push(certificate);
+    return certificate;
   }
 
   /** Of all ports together; undefined when none keeps sessions. */

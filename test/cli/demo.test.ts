@@ -40,7 +40,7 @@ test("holdfast demo fills a gateway with sessions of every mechanism, and ends a
   child.stdout.on("data", (chunk: Buffer) => (out += String(chunk)));
   child.stderr.on("data", (chunk: Buffer) => (errors += String(chunk)));
   const exited = once(child, "exit");
-  const wanted = ["netbios", "socks", "tls", "transfer", "web"];
+  const wanted = ["dialog", "netbios", "socks", "tls", "transfer", "web"];
   // Uploads are there, and they move: what is acknowledged only grows.
   const moving = (): boolean => [...positions.values()].some((one) => one.length >= 3);
   const alive = (): boolean => wanted.every((one) => seen.has(one)) && moving();

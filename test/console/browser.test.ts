@@ -120,6 +120,13 @@ describe("the console's page", () => {
       await page.getByRole("button", { name: "To scale" }).click();
       assert.equal(await page.getByRole("button", { name: "To scale" }).getAttribute("aria-pressed"), "true");
 
+      await page.goto(`${harness.origin}/sessions/${harness.cast.dialog}`);
+      const talk = page.getByRole("img", { name: /1 resume, .* 7 turns, 9 sync points/ });
+      await talk.waitFor();
+      assert.equal(await talk.locator(".turns rect").count(), 7);
+      assert.equal(await talk.locator(".sync-points line").count(), 9);
+      await page.getByRole("cell", { name: "The initiator has the turn" }).first().waitFor();
+
       await page.goto(`${harness.origin}/sessions/${harness.cast.revoked}`);
       await picture.waitFor();
       assert.ok((await picture.locator(".event .is-refused").count()) >= 1);

@@ -277,7 +277,7 @@ test("the sample's examples of listeners are right when the comment signs go", (
   });
   assert.deepEqual(
     listeners?.map((listener) => listener.mechanism),
-    ["web", "socks", "netbios", "transfer"],
+    ["web", "socks", "netbios", "dialog", "syslog", "transfer"],
   );
 });
 

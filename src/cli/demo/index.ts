@@ -2,6 +2,7 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Handle, Kernel } from "../../kernel/index.ts";
 import { isHoldfastError } from "../../kernel/index.ts";
 import { ProxyError } from "../../mechanisms/socks/index.ts";
+import { dialog } from "./dialog.ts";
 import { netbios } from "./netbios.ts";
 import type { Part, PartKind } from "./part.ts";
 import { chance } from "./part.ts";
@@ -12,7 +13,7 @@ import { transfer } from "./transfer.ts";
 import { web } from "./web.ts";
 
 /** Every mechanism that the demo brings to life. */
-const KINDS: readonly PartKind[] = [web, socks, netbios, tls, transfer];
+const KINDS: readonly PartKind[] = [web, socks, netbios, tls, dialog, transfer];
 
 export interface DemoOptions {
   readonly kernel: Kernel;
