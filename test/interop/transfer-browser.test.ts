@@ -41,7 +41,7 @@ before(async () => {
   if (skip !== false) return;
   folder = mkdtempSync(join(tmpdir(), "holdfast-transfer-browser-"));
   const built = await build({
-    entryPoints: ["test/interop/uppy-page.ts"],
+    entryPoints: ["test/interop/uppy-page.js"],
     bundle: true,
     write: false,
     format: "iife",

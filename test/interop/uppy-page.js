@@ -1,4 +1,5 @@
-// Bundled for the browser by transfer-browser.test.ts: Uppy with its tus plugin, as its documentation sets it up.
+// Bundled for the browser by transfer-browser.test.ts: Uppy with its tus plugin, as its documentation sets it up. Not
+// TypeScript: Uppy's types would bring those of browsers to all that is compiled.
 import Uppy from "@uppy/core";
 import Tus from "@uppy/tus";
 
@@ -11,7 +12,8 @@ uppy.use(Tus, {
   retryDelays: [50, 100, 200, 400, 800, 1600, 3200, 6400],
 });
 
-let outcome: { good: readonly (string | undefined)[]; bad: readonly string[] } | undefined;
+/** What has become of the last upload. */
+let outcome;
 uppy.on("complete", ({ successful = [], failed = [] }) => {
   outcome = {
     good: successful.map((file) => file.uploadURL),
@@ -20,7 +22,7 @@ uppy.on("complete", ({ successful = [], failed = [] }) => {
 });
 
 Object.assign(globalThis, {
-  begin: async (name: string) => {
+  begin: async (name) => {
     const bytes = await (await fetch("/source")).arrayBuffer();
     const data = new File([bytes], name, { type: "application/x-test", lastModified: 1 });
     uppy.addFile({ name, type: data.type, data });
