@@ -1,4 +1,5 @@
-/** One of several HTTPS servers that resume each other's TLS sessions: `tls-process MODE FOLDER KEY CERT CA`. */
+/** One of several HTTPS servers that resume each other's TLS sessions: `tls-process MODE FOLDER KEY CERT CA [PORT PORT]`. */
+import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import https from "node:https";
@@ -38,13 +39,13 @@ const open = https.createServer({ key, cert }, answer);
 const closed = https.createServer({ key, cert, ca, requestCert: true, rejectUnauthorized: true }, answer);
 sessions.attach(open);
 sessions.attach(closed, { ...(ca !== undefined && { ca }) });
-const ports: number[] = [];
-for (const server of [open, closed]) {
-  server.listen(0, "127.0.0.1", () => {
-    ports.push((server.address() as AddressInfo).port);
-    if (ports.length === 2) process.send?.([open, closed].map((one) => (one.address() as AddressInfo).port));
-  });
-}
+const servers = [open, closed];
+const listening = servers.map((server, i) => {
+  server.listen(Number(process.argv[7 + i] ?? 0), "127.0.0.1");
+  return once(server, "listening");
+});
+await Promise.all(listening);
+process.send?.(servers.map((server) => (server.address() as AddressInfo).port));
 process.on("disconnect", () => process.exit());
 
 function say(error: unknown): void {

@@ -7,16 +7,19 @@ import type { CertificateList } from "./certificates.ts";
 import { fingerprintsOf } from "./certificates.ts";
 import type { Chains, Place } from "./chains.ts";
 import type { ClientHello } from "./codec/client-hello.ts";
-import { decodeSessionState } from "./codec/session-state.ts";
-import type { Connection, Verdict } from "./connection.ts";
+import { isAuthentic } from "./codec/ticket.ts";
+import type { Approval, Connection, Verdict } from "./connection.ts";
+import { UNREAD } from "./connection.ts";
+import { Deadlines } from "./deadlines.ts";
 import type { Plain } from "./front.ts";
 import { readHello } from "./front.ts";
 import type { Steering } from "./internals.ts";
 import { asksForCertificates, socketBeneath } from "./internals.ts";
 import type { Judge } from "./judge.ts";
-import type { Counters } from "./metrics.ts";
+import type { Counters, FullReason } from "./metrics.ts";
 import { versionOf } from "./metrics.ts";
 import type { Settings, TlsMode } from "./options.ts";
+import { SessionIds } from "./session-ids.ts";
 import type { Maker, Source, Stage } from "./stage.ts";
 
 /** What an attachment shares with the others of its mechanism. */
@@ -47,23 +50,30 @@ export class Attachment {
   readonly #server: Server;
   readonly #mode: TlsMode;
   readonly #source: Source;
+  readonly #ids: SessionIds;
   readonly #handshakes = new Map<string, number>();
-  readonly #byPlain = new WeakMap<object, Connection>();
+  readonly #deadlines: Deadlines;
+  readonly #byPlain = new Map<object, Connection>();
   readonly #byPorts = new Map<string, Connection>();
-  /** Sessions that may be resumed by handshakes under way, by the session ID in the client's first message. */
-  readonly #states = new Map<string, { readonly state: Buffer; count: number }>();
   readonly #tlsListener: (this: Server, socket: Plain) => void;
   readonly #setSecureContext: (options: SecureContextOptions) => void;
   #authorities: ReadonlySet<string> | undefined;
   #speaksTls13 = false;
-  /** The session of the TLS 1.2 handshake whose `secureConnection` is the very next. */
-  #unclaimed: { id: Buffer; state: Buffer } | undefined;
 
   constructor(around: Surroundings, server: Server, ca: CertificateList | undefined) {
+    const { kernel, helloMs } = around.settings;
     this.#around = around;
+    this.#deadlines = new Deadlines(kernel.clock, helloMs);
     this.#server = server;
     this.#mode = around.steering === undefined ? "cache" : around.settings.mode;
-    this.#source = { maker: around.maker, handshakes: this.#handshakes };
+    const makesTickets = this.#mode !== "cache";
+    this.#source = { maker: around.maker, handshakes: this.#handshakes, makesTickets };
+    this.#ids = new SessionIds({
+      ...around,
+      mode: this.#mode,
+      handshakes: this.#handshakes,
+      inBackground: (work) => this.#inBackground(work),
+    });
     this.#tlsListener = tlsListenerOf(server);
     this.#setSecureContext = server.setSecureContext.bind(server);
     if (ca !== undefined) this.#authorities = fingerprintsOf(ca);
@@ -73,8 +83,8 @@ export class Attachment {
     server.prependListener("connection", this.#connected);
     server.prependListener("secureConnection", this.#secured);
     if (this.#mode !== "ticket") {
-      server.on("newSession", this.#newSession);
-      server.on("resumeSession", this.#resumeSession);
+      server.on("newSession", this.#ids.newSession);
+      server.on("resumeSession", this.#ids.resumeSession);
     }
     server.setSecureContext = this.#reload;
   }
@@ -86,8 +96,8 @@ export class Attachment {
     server.removeListener("connection", this.#connected);
     server.prependListener("connection", this.#tlsListener);
     server.removeListener("secureConnection", this.#secured);
-    server.removeListener("newSession", this.#newSession);
-    server.removeListener("resumeSession", this.#resumeSession);
+    server.removeListener("newSession", this.#ids.newSession);
+    server.removeListener("resumeSession", this.#ids.resumeSession);
     server.setSecureContext = this.#setSecureContext;
   }
 
@@ -114,8 +124,8 @@ export class Attachment {
   }
 
   readonly #connected = (plain: Plain): void => {
-    const { kernel, helloMs, helloBytes } = this.#around.settings;
-    readHello(plain, { clock: kernel.clock, ms: helloMs, bytes: helloBytes }, (hello) => {
+    const limits = { deadlines: this.#deadlines, bytes: this.#around.settings.helloBytes };
+    readHello(plain, limits, (hello) => {
       if (hello === undefined)
         this.#handOver(plain, undefined, { resume: undefined, why: "unreadable-hello" });
       else
@@ -146,14 +156,15 @@ export class Attachment {
     if (plain.destroyed) return;
     const { stage } = this.#around;
     const connection: Connection = {
-      domain: hello === undefined ? "" : this.#domainOf(hello),
+      domain: hello === undefined ? UNREAD : this.#domainOf(hello),
       serverName: hello?.serverName,
       hello,
       verdict,
       handle: verdict.resume === undefined ? undefined : verdict.handle,
       startedHour: verdict.resume === "ticket" ? verdict.startedHour : this.#around.maker.hourNow(),
       ticketsLeft: 0,
-      resumable: true,
+      over: () => {},
+      resumable: hello !== undefined,
     };
     this.#enter(plain, connection);
     const reading = verdict.resume === undefined ? undefined : { connection, source: this.#source };
@@ -166,13 +177,12 @@ export class Attachment {
     const { stage } = this.#around;
     const { verdict, domain, hello } = connection;
     this.#byPlain.set(plain, connection);
-    const ports = portsOf(plain);
+    const ports = this.#around.steering === undefined ? portsOf(plain) : undefined;
     if (ports !== undefined) this.#byPorts.set(ports, connection);
     if (verdict.resume === "ticket") stage.approve(verdict.iv, verdict.keys);
     const id = hello?.sessionId.toString("latin1") ?? "";
     if (verdict.resume === "id") {
-      const count = this.#states.get(id)?.count ?? 0;
-      this.#states.set(id, { state: verdict.state, count: count + 1 });
+      this.#ids.approve(id, verdict.state);
     }
     const mayBeTls12 = hello === undefined || !hello.offersTls13 || !this.#speaksTls13;
     if (mayBeTls12) this.#handshakes.set(domain, (this.#handshakes.get(domain) ?? 0) + 1);
@@ -180,30 +190,31 @@ export class Attachment {
     const over = (): void => {
       if (isOver) return;
       isOver = true;
+      plain.off("close", over);
+      this.#byPlain.delete(plain);
       if (ports !== undefined && this.#byPorts.get(ports) === connection) this.#byPorts.delete(ports);
       if (verdict.resume === "ticket") stage.disapprove(verdict.iv);
-      const waiting = verdict.resume === "id" ? this.#states.get(id) : undefined;
-      if (waiting !== undefined && --waiting.count === 0) this.#states.delete(id);
+      if (verdict.resume === "id") this.#ids.disapprove(id);
       if (!mayBeTls12) return;
       const left = (this.#handshakes.get(domain) ?? 1) - 1;
       if (left === 0) this.#handshakes.delete(domain);
       else this.#handshakes.set(domain, left);
     };
-    this.#over.set(connection, over);
-    plain.once("close", over);
+    connection.over = over;
+    plain.on("close", over);
   }
-
-  readonly #over = new WeakMap<Connection, () => void>();
 
   readonly #secured = (socket: TLSSocket): void => {
     const { counters, stage } = this.#around;
     const connection = this.#connectionOf(socket);
     const version = versionOf(socket.getProtocol());
     const isReused = socket.isSessionReused();
-    stage.issuing = undefined;
-    const inTicket = stage.unclaimed;
+    // Only a client that knows tickets was given one just before, and only up to TLS 1.2.
+    const hadTicket = version !== "TLSv1.3" && connection?.hello?.ticket !== undefined;
+    const inTicket = hadTicket ? stage.unclaimed : undefined;
     stage.unclaimed = undefined;
-    if (connection !== undefined) this.#over.get(connection)?.();
+    stage.issuing = undefined;
+    connection?.over();
     if (connection === undefined || (isReused && connection.verdict.resume === undefined)) {
       // Node has resumed what nobody approved: the server was made without `serverOptions`, or by keys of its own.
       if (isReused) {
@@ -215,10 +226,16 @@ export class Attachment {
     if (version === "TLSv1.3") {
       this.#speaksTls13 = true;
       connection.ticketsLeft = connection.hello?.resumesTls13 === true ? (isReused ? 1 : 2) : 0;
-      stage.issuing = { connection, source: this.#source };
+      const issuing = { connection, source: this.#source };
+      stage.issuing = issuing;
+      // A resumed client gets its one ticket for certain; should a new one get fewer, they are not kept for another.
+      if (!isReused)
+        setImmediate(() => {
+          if (stage.issuing === issuing) stage.issuing = undefined;
+        });
     }
     if (isReused) this.#resumed(socket, connection, inTicket);
-    else this.#begun(socket, connection, version === "TLSv1.3" ? undefined : inTicket);
+    else this.#begun(socket, connection, inTicket);
   };
 
   #resumed(socket: TLSSocket, connection: Connection, inTicket: Handle | undefined): void {
@@ -230,33 +247,33 @@ export class Attachment {
     // A server that looks its context up takes its time, and then a renewed ticket is written as a new one would be.
     if (inTicket !== undefined) this.#inBackground(chains.alias(inTicket, verdict.handle));
     if (verdict.record !== undefined) this.#inBackground(chains.carry(verdict.record, socket));
-    else this.#begin(socket, connection, verdict.handle);
+    else this.#begin(socket, connection, verdict.handle, "adopt");
   }
 
   #begun(socket: TLSSocket, connection: Connection, inTicket: Handle | undefined): void {
-    const { counters, chains, settings } = this.#around;
+    const { counters, chains } = this.#around;
     const { verdict } = connection;
-    const why = verdict.resume === undefined ? verdict.why : "declined";
+    const why = verdict.resume === undefined ? verdict.why : whyDeclined(verdict);
     counters.countFull(versionOf(socket.getProtocol()), why);
-    const principal = settings.principal(socket);
-    const handle = inTicket ?? chains.mint(principal);
+    const principal = this.#principalOf(socket);
+    const handle = inTicket ?? this.#ids.claim(socket) ?? chains.mint(principal);
     connection.handle = handle;
     connection.startedHour = this.#around.maker.hourNow();
-    connection.resumable = !this.#asksForCertificates || socket.authorized;
+    connection.resumable &&= !this.#asksForCertificates || socket.authorized;
     this.#around.belongs(socket, handle);
-    this.#begin(socket, connection, handle);
-    this.#keepTls12(socket, connection, handle);
+    this.#begin(socket, connection, handle, "begin");
+    if (this.#mode !== "ticket") this.#ids.settle(socket, connection, handle);
   }
 
   /** Writes the session; the connection goes on meanwhile, and ends when the kernel will not have it. */
-  #begin(socket: TLSSocket, connection: Connection, handle: Handle): void {
-    const { chains, counters, settings } = this.#around;
+  #begin(socket: TLSSocket, connection: Connection, handle: Handle, how: "begin" | "adopt"): void {
+    const { chains, counters } = this.#around;
     const about = {
       serverName: connection.serverName,
-      principal: settings.principal(socket),
+      principal: this.#principalOf(socket),
       asksForCertificates: this.#asksForCertificates,
     };
-    const begun = chains.begin(handle, socket, about).then(
+    const begun = chains[how](handle, socket, about).then(
       (record) => {
         this.#around.belongs(socket, record.handle);
         return chains.carry(record, socket);
@@ -271,35 +288,16 @@ export class Attachment {
     this.#inBackground(begun);
   }
 
-  /** RFC 5246 §F.1.4: the session that a TLS 1.2 session ID names. Node told of it just before. */
-  #keepTls12(socket: TLSSocket, connection: Connection, handle: Handle): void {
-    const unclaimed = this.#unclaimed;
-    this.#unclaimed = undefined;
-    if (unclaimed === undefined || !connection.resumable) return;
-    const own = socket.getSession();
-    if (own === undefined || decodeSessionState(own)?.sessionId.equals(unclaimed.id) !== true) return;
-    const cached = { handle, state: unclaimed.state };
-    this.#inBackground(this.#around.cache.put(unclaimed.id, connection.domain, cached));
-  }
-
-  readonly #newSession = (id: Buffer, state: Buffer, done: () => void): void => {
-    const version = decodeSessionState(state)?.version;
-    if (version !== TLS_1_3) {
-      this.#unclaimed = id.length === 0 ? undefined : { id, state };
-      return done();
+  /** A hook that throws has not said who it is, so it may not stay. */
+  #principalOf(socket: TLSSocket): string | undefined {
+    try {
+      return this.#around.settings.principal(socket);
+    } catch (error) {
+      this.#around.settings.onFault(error);
+      socket.destroy();
+      return undefined;
     }
-    const { stage, cache } = this.#around;
-    const connection = stage.issuing?.connection;
-    const handle = connection?.handle;
-    if (this.#mode !== "cache" || connection === undefined || connection.ticketsLeft <= 0) return done();
-    connection.ticketsLeft--;
-    if (handle === undefined || !connection.resumable) return done();
-    // It is in the store before the client hears of it.
-    this.#inBackground(cache.put(id, connection.domain, { handle, state }).finally(done));
-  };
-
-  readonly #resumeSession = (id: Buffer, answer: (error: Error | null, state: Buffer | null) => void): void =>
-    answer(null, this.#states.get(id.toString("latin1"))?.state ?? null);
+  }
 
   #connectionOf(socket: TLSSocket): Connection | undefined {
     const plain = socketBeneath(socket);
@@ -335,6 +333,11 @@ export class Attachment {
   }
 }
 
+/** OpenSSL has looked at what a ticket holds; only now is it worth while to tell why it did not like it. */
+function whyDeclined(verdict: Approval): FullReason {
+  return verdict.resume === "ticket" && !isAuthentic(verdict.ticket, verdict.keys) ? "tampered" : "declined";
+}
+
 /** Node's own, which makes a TLS socket of a plain one. */
 function tlsListenerOf(server: Server): (this: Server, socket: Plain) => void {
   const listeners = server.listeners("connection");
@@ -355,6 +358,5 @@ function portsOf(socket: object): string | undefined {
 }
 
 const NO_TICKET: number = constants.SSL_OP_NO_TICKET;
-const TLS_1_3 = 0x0304;
 /** Those of the kernel that are a decision, and not a failure. */
 const REFUSALS: ReadonlySet<string> = new Set(["locked", "limit-reached", "establish-refused"]);

@@ -1,12 +1,6 @@
 import type { TLSSocket } from "node:tls";
 import type { Handle, Json, Kernel, SessionRecord } from "../../kernel/index.ts";
-import {
-  isHoldfastError,
-  mintHandle,
-  parseHandle,
-  shardOfHandle,
-  shardOfPrincipal,
-} from "../../kernel/index.ts";
+import { mintHandle, parseHandle, shardOfHandle, shardOfPrincipal } from "../../kernel/index.ts";
 import { certificateFromJson, certificateOf, certificateToJson } from "./certificates.ts";
 import type { FullReason } from "./metrics.ts";
 import type { ClientCertificate, Settings } from "./options.ts";
@@ -30,6 +24,7 @@ export class Chains {
   readonly #settings: Settings;
   readonly #kernel: Kernel;
   readonly #live = new Map<Handle, number>();
+  readonly #adopting = new Map<Handle, Promise<SessionRecord>>();
   readonly #unwritten = new Map<Handle, Promise<unknown>>();
   #cancelTouch: (() => void) | undefined;
 
@@ -43,11 +38,19 @@ export class Chains {
     return mintHandle(shardOfPrincipal(principal));
   }
 
-  /** Whether the session of that handle may be resumed now, at this place. */
-  async judge(named: Handle, startedAt: number, place: Place): Promise<Judgement> {
+  /**
+   * Whether the session of that handle may be resumed now, at this place. `isWorthWaiting` is asked when the store does not
+   * know it: false for a name that was made up.
+   */
+  async judge(
+    named: Handle,
+    startedAt: number,
+    place: Place,
+    isWorthWaiting: () => boolean,
+  ): Promise<Judgement> {
     const { maxChainAgeMs, adopt } = this.#settings;
     const now = this.#kernel.clock.now();
-    const { handle, record } = await this.#find(named);
+    const { handle, record } = await this.#find(named, isWorthWaiting);
     if (record === undefined) {
       const why = await this.#whyNot(handle);
       if (why !== "unknown-session" || !adopt || place.asksForCertificates) return { good: false, why };
@@ -70,6 +73,19 @@ export class Chains {
     this.#remember(handle, writing);
     if (home !== handle) await this.alias(handle, home);
     return writing;
+  }
+
+  /** As `begin`, for a session that another server has begun. Several of its connections may come at once. */
+  adopt(handle: Handle, socket: TLSSocket, about: Beginning): Promise<SessionRecord> {
+    let adopting = this.#adopting.get(handle);
+    if (adopting === undefined) {
+      adopting = this.#kernel
+        .lookUp(handle)
+        .then((record) => record ?? this.begin(handle, socket, about))
+        .finally(() => this.#adopting.delete(handle));
+      this.#adopting.set(handle, adopting);
+    }
+    return adopting;
   }
 
   /** Makes one handle lead to another while tickets that carry it can be good. */
@@ -101,12 +117,16 @@ export class Chains {
   }
 
   /** A ticket can come back before its session is written: here that is waited for, elsewhere a moment. */
-  async #find(named: Handle): Promise<{ handle: Handle; record?: SessionRecord }> {
+  async #find(
+    named: Handle,
+    isWorthWaiting: () => boolean,
+  ): Promise<{ handle: Handle; record?: SessionRecord }> {
     await this.#unwritten.get(named);
     for (let attempt = 0; ; attempt++) {
       let record = await this.#kernel.lookUp(named);
       if (record !== undefined) return { handle: named, record };
       if ((await this.#kernel.lookUp(named, { ended: true })) !== undefined) return { handle: named };
+      if (attempt === 0 && !isWorthWaiting()) return { handle: named };
       const home = await this.#homeOf(named);
       if (home !== undefined) {
         record = await this.#kernel.lookUp(home);
@@ -166,11 +186,8 @@ export class Chains {
   }
 
   #remember(handle: Handle, writing: Promise<unknown>): void {
-    const done = writing
-      .catch((error: unknown) => {
-        if (!isHoldfastError(error)) throw error;
-      })
-      .finally(() => this.#unwritten.delete(handle));
+    // What goes wrong is told to whoever began it.
+    const done = writing.catch(() => undefined).finally(() => this.#unwritten.delete(handle));
     this.#unwritten.set(handle, done);
   }
 
@@ -241,6 +258,6 @@ function memberOf(data: Json, name: string): Json | undefined {
 }
 
 /** How long a good ticket of an unknown session waits for it, on a server that shares its store. */
-const WAITS_MS = [5, 20, 80] as const;
+const WAITS_MS = [5, 20, 80, 250] as const;
 /** Times within the idle limit that a session with a connection is touched. */
 const TOUCHES = 3;

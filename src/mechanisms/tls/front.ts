@@ -1,7 +1,7 @@
 import type { Duplex } from "node:stream";
-import type { Clock } from "../../kernel/index.ts";
 import { isFault } from "../../wire/index.ts";
 import type { ClientHello } from "./codec/client-hello.ts";
+import type { Deadlines } from "./deadlines.ts";
 import { decodeClientHello } from "./codec/client-hello.ts";
 
 /** A plain connection, as `connection` events give it: a `net.Socket`, or any stream that somebody put there. */
@@ -13,11 +13,11 @@ export type Plain = Duplex;
  */
 export function readHello(
   socket: Plain,
-  limits: { readonly clock: Clock; readonly ms: number; readonly bytes: number },
+  limits: { readonly deadlines: Deadlines; readonly bytes: number },
   then: (hello: ClientHello | undefined) => void,
 ): void {
   let held: Buffer = Buffer.alloc(0);
-  const cancel = limits.clock.after(limits.ms, () => done(undefined));
+  const late = (): void => done(undefined);
   const done = (hello: ClientHello | undefined): void => {
     leave();
     if (socket.destroyed) return;
@@ -25,7 +25,7 @@ export function readHello(
     then(hello);
   };
   const leave = (): void => {
-    cancel();
+    limits.deadlines.clear(late);
     socket.off("readable", read);
     socket.off("end", over);
     socket.off("close", over);
@@ -46,6 +46,7 @@ export function readHello(
   };
   // `close` follows. Once TLS has it, what breaks the connection is told there.
   socket.on("error", () => {});
+  limits.deadlines.set(late);
   socket.on("readable", read);
   socket.on("end", over);
   socket.on("close", over);

@@ -15,7 +15,7 @@ export interface Match {
 export class Keyring {
   readonly #settings: Settings;
   readonly #generations: Generation[];
-  /** By domain, generation and epoch, least recently used first. */
+  /** By generation, epoch and domain; once there are many, least recently used first. */
   readonly #derived = new Map<string, EpochKeys>();
 
   constructor(settings: Settings, roots: RootSource | undefined) {
@@ -79,7 +79,10 @@ export class Keyring {
       const root = generation.roots.root(epoch);
       if (root === undefined) return undefined;
       keys = deriveKeys(root, this.#settings.cluster, domain, epoch);
-    } else this.#derived.delete(key);
+    } else {
+      if (this.#derived.size < DERIVED_KEPT / 2) return keys;
+      this.#derived.delete(key);
+    }
     this.#derived.set(key, keys);
     if (this.#derived.size > DERIVED_KEPT) {
       for (const [oldest] of this.#derived) {

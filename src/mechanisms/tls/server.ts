@@ -51,8 +51,7 @@ export class TlsSessions implements Disposable {
   readonly #counters = new Counters();
   readonly #around: Surroundings;
   readonly #attached = new Map<Server, Attachment>();
-  readonly #sessions = new WeakMap<TLSSocket, Handle>();
-  #connections = 0;
+  readonly #sessions = new Map<TLSSocket, Handle>();
   #stopListening: () => void;
 
   constructor(options: TlsSessionsOptions) {
@@ -113,6 +112,9 @@ export class TlsSessions implements Disposable {
         "This server has a `resumeSession` listener, and a session has one keeper; remove it.",
       );
     }
+    const { kernel, onFault } = this.#settings;
+    // A session may be resumed here before one begins here; its end is to be heard of all the same.
+    kernel.start().catch(onFault);
     const attachment = new Attachment(this.#around, server, ca);
     this.#attached.set(server, attachment);
     return () => {
@@ -160,7 +162,7 @@ export class TlsSessions implements Disposable {
   }
 
   metrics(): TlsMetrics {
-    return this.#counters.snapshot({ connections: this.#connections, cache: this.#cache.stats });
+    return this.#counters.snapshot({ connections: this.#sessions.size, cache: this.#cache.stats });
   }
 
   /** Leaves all servers. */
@@ -178,8 +180,8 @@ export class TlsSessions implements Disposable {
 
   #belongs(socket: TLSSocket, handle: Handle): void {
     if (!this.#sessions.has(socket)) {
-      this.#connections++;
-      socket.once("close", () => this.#connections--);
+      if (socket.destroyed) return;
+      socket.once("close", () => this.#sessions.delete(socket));
     }
     this.#sessions.set(socket, handle);
   }

@@ -1,5 +1,6 @@
 import { randomBytes } from "node:crypto";
 import type { Connection } from "./connection.ts";
+import { UNREAD } from "./connection.ts";
 import type { EpochKeys } from "./schedule.ts";
 import { sealTag } from "./codec/ticket.ts";
 import type { Handle } from "../../kernel/index.ts";
@@ -17,6 +18,13 @@ export interface Maker {
 export interface Source {
   readonly maker: Maker;
   readonly handshakes: ReadonlyMap<string, number>;
+  /** False where the store keeps what clients resume, and nothing is asked for here. */
+  readonly makesTickets: boolean;
+}
+
+interface Issuing {
+  readonly connection: Connection;
+  readonly source: Source;
 }
 
 /**
@@ -32,8 +40,8 @@ export class Stage {
   /** The connection whose ClientHello is being read. */
   reading: { connection: Connection; source: Source } | undefined;
   /** The last one that finished a TLS 1.3 handshake. */
-  issuing: { connection: Connection; source: Source } | undefined;
-  /** The handle in the ticket of a full TLS 1.2 handshake that has not finished yet. */
+  issuing: Issuing | undefined;
+  /** The handle in the last ticket of a full TLS 1.2 handshake, until its `secureConnection`. */
   unclaimed: Handle | undefined;
   readonly #approved = new Map<string, { keys: EpochKeys; count: number }>();
   readonly #sources = new Set<Source>();
@@ -55,15 +63,13 @@ export class Stage {
     else sources.add(source);
   }
 
-  /** Until `disapprove`: a handshake can ask twice for its ticket, when there is a HelloRetryRequest. */
-  approve(iv: Buffer, keys: EpochKeys): void {
-    const key = iv.toString("latin1");
+  /** By the ticket's IV as `latin1`, until `disapprove`: a handshake can ask twice for its ticket, when there is a HelloRetryRequest. */
+  approve(key: string, keys: EpochKeys): void {
     const count = this.#approved.get(key)?.count ?? 0;
     this.#approved.set(key, { keys, count: count + 1 });
   }
 
-  disapprove(iv: Buffer): void {
-    const key = iv.toString("latin1");
+  disapprove(key: string): void {
     const approved = this.#approved.get(key);
     if (approved !== undefined && --approved.count === 0) this.#approved.delete(key);
   }
@@ -77,12 +83,15 @@ export class Stage {
 
   #make(context: object): TicketAnswer {
     const { reading, issuing } = this;
+    // What a handshake that failed has left behind is nobody's.
+    this.unclaimed = undefined;
     if (reading !== undefined) return this.#makeFor(reading.connection, reading.source.maker);
-    if (issuing !== undefined && issuing.connection.ticketsLeft > 0) {
-      issuing.connection.ticketsLeft--;
+    const known = this.#contexts.get(context);
+    if (issuing !== undefined && isFor(issuing, known)) {
+      if (--issuing.connection.ticketsLeft === 0) this.issuing = undefined;
       return this.#makeFor(issuing.connection, issuing.source.maker);
     }
-    const sources = this.#contexts.get(context) ?? this.#sources;
+    const sources = known ?? this.#sources;
     const only = onlyOne(sources);
     if (only === undefined) return unusable(sources);
     const { maker } = only;
@@ -103,13 +112,18 @@ export class Stage {
     startedHour: number,
     sources: Iterable<Pick<Source, "maker">>,
   ): TicketAnswer {
-    const keys = maker.making(domain);
+    const keys = domain === UNREAD ? undefined : maker.making(domain);
     if (keys === undefined) return unusable(sources);
     this.#count = (this.#count + 1) & 0xffff;
     const iv = sealTag({ handle, startedHour }, this.#count, keys);
     maker.counted("issued");
     return [GOOD, keys.hmac, keys.aes, keys.name, iv];
   }
+}
+
+/** Whether that connection still has a ticket to come, and the context asking may be its. */
+function isFor({ connection, source }: Issuing, known: ReadonlySet<Source> | undefined): boolean {
+  return connection.ticketsLeft > 0 && source.makesTickets && known?.has(source) !== false;
 }
 
 /** The one trust domain in which TLS 1.2 handshakes are under way. */

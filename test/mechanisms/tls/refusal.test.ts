@@ -119,6 +119,21 @@ for (const maxVersion of VERSIONS) {
   });
 }
 
+test("a session that came from another server is adopted once, however many of its connections come together", async (t) => {
+  const [a, b] = [await member(t), await member(t)];
+  const first = await visit(a.port);
+  const stays = await Promise.all(
+    Array.from({ length: 12 }, () => again(b.port, first, { servername: "stay.test" })),
+  );
+  assert.ok(stays.every(({ reused, told }) => reused && told.handle === first.told.handle));
+  await until(() => b.sessions.metrics().connections === 12, "all are counted");
+  assert.equal((await listed(b.kernel)).length, 1);
+  const gone = Promise.all(stays.map(({ socket }) => once(socket, "close")));
+  await b.sessions.revoke(handleOf(first.told.handle), { reason: "test" });
+  await gone;
+  assert.deepEqual(b.faults, []);
+});
+
 test("TLS 1.3 sessions in the store are taken: of many who show the same one, one resumes", async (t) => {
   const store = memory();
   const options = { store, sessions: { mode: "cache" } } as const;
@@ -266,6 +281,11 @@ test("a ClientHello cut anywhere resumes all the same, and one that is too large
   });
   assert.equal(large.reused, false);
   assert.equal(sessions.metrics().fullBecause["unreadable-hello"], 1);
+  for (const maxVersion of VERSIONS) {
+    const unread = await visit(port, { ALPNProtocols: many, maxVersion });
+    const back = await visit(port, { maxVersion, ...(unread.session && { session: unread.session }) });
+    assert.equal(back.reused, false, "its trust domain was never known");
+  }
 });
 
 test("who says nothing, nonsense, or too little in time does no harm, and meets the limits of the server", async (t) => {

@@ -6,7 +6,7 @@ import { execFile } from "node:child_process";
 
 /** Below test/, which is beside build/. */
 const NODES = fileURLToPath(new URL("../../../../test/nodes/node_modules", import.meta.url));
-const FILES = ["resumption", "refusal", "client-certificates"].map((name) =>
+const FILES = ["resumption", "refusal", "client-certificates", "hooks"].map((name) =>
   fileURLToPath(new URL(`./${name}.test.js`, import.meta.url)),
 );
 const HAS_PACKAGES = process.platform === "linux" && process.arch === "x64";

@@ -28,6 +28,8 @@ export function decodeClientHello(bytes: Buffer, limit: number): ClientHello | F
 
 /** RFC 8446 §5.1: the handshake message, put together from as many records as it takes. */
 function handshakeMessage(bytes: Buffer, limit: number): Buffer | Fault | "incomplete" {
+  const whole = inOneRecord(bytes);
+  if (whole !== undefined && whole.length <= limit) return whole;
   const parts: Buffer[] = [];
   let [at, held, wanted] = [0, 0, Infinity];
   while (held < wanted) {
@@ -54,6 +56,17 @@ function handshakeMessage(bytes: Buffer, limit: number): Buffer | Fault | "incom
   return Buffer.concat(parts).subarray(0, wanted);
 }
 
+/** How nearly all of them come: as a view, without a copy. */
+function inOneRecord(bytes: Buffer): Buffer | undefined {
+  if (bytes.length < RECORD_HEADER + MESSAGE_HEADER) return undefined;
+  if (bytes[0] !== HANDSHAKE || bytes[1] !== 3 || bytes[RECORD_HEADER] !== CLIENT_HELLO) return undefined;
+  const [record, message] = [bytes.readUInt16BE(3), bytes.readUIntBE(RECORD_HEADER + 1, 3)];
+  if (record > MAX_RECORD || record !== MESSAGE_HEADER + message) return undefined;
+  return bytes.length < RECORD_HEADER + record
+    ? undefined
+    : bytes.subarray(RECORD_HEADER, RECORD_HEADER + record);
+}
+
 function decodeMessage(message: Buffer): ClientHello | Fault {
   const reader = new Reader(message, MESSAGE_HEADER);
   reader.skip(2 + 32);
@@ -77,8 +90,7 @@ function decodeExtensions(sessionId: Buffer, all: Reader): ClientHello | Fault {
     if (all.short) return fault("malformed", at, "an extension is cut short");
     if (type === EXTENSION.serverName) serverName = hostName(body);
     else if (type === EXTENSION.sessionTicket) ticket = body.rest();
-    else if (type === EXTENSION.supportedVersions)
-      offersTls13 = pairs(body.take(body.u8())).includes(TLS_1_3);
+    else if (type === EXTENSION.supportedVersions) offersTls13 = hasPair(body.take(body.u8()), TLS_1_3);
     else if (type === EXTENSION.pskModes) resumesTls13 = body.take(body.u8()).includes(PSK_DHE_KE);
     else if (type === EXTENSION.preSharedKey) identities = pskIdentities(body);
     if (body.short) return fault("malformed", at, `extension ${type}`);
@@ -110,8 +122,9 @@ function pskIdentities(body: Reader): Buffer[] {
   return identities;
 }
 
-function pairs(bytes: Buffer): number[] {
-  return Array.from({ length: bytes.length >> 1 }, (_, index) => bytes.readUInt16BE(2 * index));
+function hasPair(bytes: Buffer, wanted: number): boolean {
+  for (let at = 0; at + 1 < bytes.length; at += 2) if (bytes.readUInt16BE(at) === wanted) return true;
+  return false;
 }
 
 const HANDSHAKE = 22;

@@ -1,3 +1,4 @@
+import type { Cipher, Decipher } from "node:crypto";
 import { createCipheriv, createDecipheriv, createHmac, timingSafeEqual } from "node:crypto";
 
 /** What tickets are made with in one epoch of one trust domain. RFC 5077 §4 recommends the form. */
@@ -49,12 +50,12 @@ export function sealTag(tag: Tag, count: number, keys: TicketKeys): Buffer {
   packHandle(tag.handle, block);
   block.writeUInt16BE(tag.startedHour & 0xffff, 12);
   block.writeUInt16BE(count & 0xffff, 14);
-  return createCipheriv("aes-128-ecb", keys.iv, null).setAutoPadding(false).update(block);
+  return blockCipher(keys).seal.update(block);
 }
 
 /** `now` tells which 7 years the hour is in. */
 export function openTag(iv: Buffer, keys: TicketKeys, now: number): Tag {
-  const block = createDecipheriv("aes-128-ecb", keys.iv, null).setAutoPadding(false).update(iv);
+  const block = blockCipher(keys).open.update(iv);
   const hourNow = Math.floor(now / HOUR_MS);
   // An hour ahead is a neighbour's clock; everything else lies behind.
   const ago = (hourNow + 1 - block.readUInt16BE(12)) & 0xffff;
@@ -64,6 +65,21 @@ export function openTag(iv: Buffer, keys: TicketKeys, now: number): Tag {
 export function hourOf(now: number): number {
   return Math.floor(now / HOUR_MS);
 }
+
+/** One block at a time, without padding or chaining, so that one cipher serves for all of a key's blocks. */
+function blockCipher(keys: TicketKeys): { seal: Cipher; open: Decipher } {
+  let pair = ciphers.get(keys);
+  if (pair === undefined) {
+    pair = {
+      seal: createCipheriv("aes-128-ecb", keys.iv, null).setAutoPadding(false),
+      open: createDecipheriv("aes-128-ecb", keys.iv, null).setAutoPadding(false),
+    };
+    ciphers.set(keys, pair);
+  }
+  return pair;
+}
+
+const ciphers = new WeakMap<TicketKeys, { seal: Cipher; open: Decipher }>();
 
 /** 6 bits for the shard in two characters, then 18 characters of 5 bits. */
 function packHandle(handle: string, into: Buffer): void {
