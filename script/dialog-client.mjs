@@ -13,11 +13,11 @@ const from = "src/mechanisms/dialog";
  * such) is not here.
  */
 const INTERNAL =
-  `absorb accept ackable content fields head link request state acknowledge agreement answerPurge applied begin block byte changed checkpointBytes
+  `absorb accept content fields head link request state acknowledge agreement answerPurge applied begin block byte changed checkpointBytes
   checkpointWindow closed committed confirmer count defer discard drained emptied empty epoch exchange expected
   explain fail farewell finished fly grant hasOutput heard hold holds inbox isHeld isPurging kept linkChanged linkDown
-  linkUp nonce objection oldHandle oldId online outbox output pingMs pinged placement please position proofKey purgeOf purged
-  purgedBelow raw reached ready receive refusal resumeAt retryMs released rules secret sent settle settleInbox settled
+  linkUp nonce objection oldHandle oldId online outbox output pingMs pinged placement please position purgeOf purged
+  purgedBelow raw reached ready receive refusal resumeAt retryMs rules secret sent settle settleInbox settled
   signature sinceCheckpoint takeEvents tick tokens tooLarge units urgentCame urgentOut varint version voids waiting wanted
   withinMs withinWindow writable writeGap`.split(/\s+/);
 
