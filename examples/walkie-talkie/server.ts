@@ -3,7 +3,7 @@
  * but the time. `node build/examples/walkie-talkie/server.js [--port=8080]`, then open the address it prints.
  */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer, Server } from "node:http";
 import { tmpdir } from "node:os";
@@ -118,7 +118,7 @@ function serve(request: IncomingMessage, response: ServerResponse): void {
     off.set(name, Date.now() + CUT_MS);
     links.get(name)?.destroy();
     response.writeHead(204).end();
-  } else if (script === "client.js" || script === "rules.js") {
+  } else if (script !== undefined && existsSync(join(folder, script))) {
     response.writeHead(200, { "content-type": "text/javascript" }).end(readFileSync(join(folder, script)));
   } else if (pathname === "/" || pathname === "/radio") {
     response.writeHead(200, { "content-type": "text/html; charset=utf-8" });
