@@ -19,6 +19,7 @@ export default {
     "src/cli/main.ts!",
     "src/mechanisms/dialog/client-browser.ts!",
     "test/**/*.ts",
+    "test/interop/uppy-page.js",
     "bench/*.ts",
     "examples/**/*.ts",
     "src/testing/*/worker.ts",
@@ -29,7 +30,7 @@ export default {
   project: [
     "src/**/*.ts!",
     "console-ui/**/*.{ts,tsx}",
-    "test/**/*.ts",
+    "test/**/*.{ts,js}",
     "bench/**/*.ts",
     "examples/**/*.ts",
     "script/**/*.{ts,mjs}",

@@ -113,4 +113,22 @@ listeners:
   #   keep: 100000
   #   tls-port: 6514
   #   tls: { cert: /etc/holdfast/cert.pem, key: /etc/holdfast/key.pem }
+
+  # Uploads that go on where they stopped (tus, IETF resumable uploads), and ranged downloads of them. Without users,
+  # tokens and web everybody may, and only from this machine.
+  # - mechanism: transfer
+  #   name: uploads
+  #   host: 127.0.0.1
+  #   port: 7090
+  #   folder: ./data/uploads
+  #   # Finished files appear here under their own names.
+  #   deliver: ./data/incoming
+  #   users:
+  #     - { name: alice, hash: "\${ALICE_HASH}" }
+  #   tokens:
+  #     - { name: backup, token: "\${BACKUP_TOKEN}" }
+  #   # Whoever is signed in through the web listener may too, and signing out ends the upload.
+  #   web: { cookie: __Host-session }
+  #   origins: ["https://app.example"]
+  #   limits: { max-bytes: 1099511627776, expires: 24h, max-age: 7d, open-uploads: 1000, idle: 1m }
 `;

@@ -1,9 +1,11 @@
 import type { Command } from "../command.ts";
 import { completionOf } from "./completion.ts";
 import { demo } from "./demo.ts";
+import { get } from "./get.ts";
 import { lock, locks, unlock } from "./locks.ts";
 import { nodes } from "./nodes.ts";
 import { password } from "./password.ts";
+import { put } from "./put.ts";
 import { revoke } from "./revoke.ts";
 import { sessions } from "./sessions.ts";
 import { show } from "./show.ts";
@@ -27,6 +29,8 @@ export const commands: readonly Command[] = [
   unlock,
   nodes,
   tls,
+  put,
+  get,
   password,
   completionOf(() => commands),
 ];

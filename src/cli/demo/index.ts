@@ -9,10 +9,11 @@ import { chance } from "./part.ts";
 import { invent } from "./people.ts";
 import { socks } from "./socks.ts";
 import { tls } from "./tls.ts";
+import { transfer } from "./transfer.ts";
 import { web } from "./web.ts";
 
 /** Every mechanism that the demo brings to life. */
-const KINDS: readonly PartKind[] = [web, socks, netbios, tls, dialog];
+const KINDS: readonly PartKind[] = [web, socks, netbios, tls, dialog, transfer];
 
 export interface DemoOptions {
   readonly kernel: Kernel;
