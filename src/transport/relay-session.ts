@@ -5,6 +5,8 @@ import type { Kernel } from "../kernel/kernel.ts";
 import { isHoldfastError } from "../kernel/errors.ts";
 import type { Draft, SessionRecord } from "../kernel/record.ts";
 import type { EndOptions } from "../kernel/requests.ts";
+import type { Member } from "./members.ts";
+import { Members } from "./members.ts";
 import type { RelayOutcome } from "./relay.ts";
 
 export interface RelaySessionsOptions {
@@ -35,9 +37,10 @@ export class RelaySessions {
   readonly #kernel: Kernel;
   readonly #everyMs: number;
   readonly #onFault: (error: unknown) => void;
-  readonly #live = new Set<RelaySession>();
+  readonly #live = new Members<RelaySession>();
   readonly #unfinished = new Set<() => Promise<void>>();
-  readonly #ending = new Set<Promise<void>>();
+  #ending = 0;
+  #ended: (() => void)[] = [];
   #cancelTick: (() => void) | undefined;
   #ticking = false;
 
@@ -70,8 +73,8 @@ export class RelaySessions {
   /** Waits until every session that was ended is written as ended, or `ms` have passed. */
   async settled(ms: number): Promise<void> {
     const until = this.#kernel.clock.now() + ms;
-    while (this.#ending.size > 0 || this.#unfinished.size > 0) {
-      await Promise.allSettled(this.#ending);
+    while (this.#ending > 0 || this.#unfinished.size > 0) {
+      if (this.#ending > 0) await new Promise<void>((resolve) => this.#ended.push(resolve));
       if (this.#unfinished.size > 0) {
         if (this.#kernel.clock.now() >= until) return;
         await this.#retry();
@@ -80,14 +83,9 @@ export class RelaySessions {
   }
 
   /** For the sessions. Writes the end; when the store does not take it, again with every tick. */
-  finish(session: RelaySession, write: () => Promise<void>): Promise<void> {
+  async finish(session: RelaySession, write: () => Promise<void>): Promise<void> {
     this.#live.delete(session);
-    const ending: Promise<void> = this.#write(write).then(() => void this.#ending.delete(ending));
-    this.#ending.add(ending);
-    return ending;
-  }
-
-  async #write(write: () => Promise<void>): Promise<void> {
+    this.#ending++;
     try {
       await write();
     } catch (error) {
@@ -95,6 +93,8 @@ export class RelaySessions {
       this.#unfinished.add(write);
       this.#schedule();
     }
+    this.#ending--;
+    if (this.#ending === 0) for (const resolve of this.#ended.splice(0)) resolve();
   }
 
   #schedule(): void {
@@ -137,7 +137,8 @@ export class RelaySessions {
 }
 
 /** One relay as a session. Its checkpoint's position is the bytes passed on, its note their directions. */
-export class RelaySession {
+export class RelaySession implements Member {
+  seat = -1;
   readonly #all: RelaySessions;
   readonly #kernel: Kernel;
   readonly #transport: CarrierTransport;

@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { CloseCause } from "../../kernel/index.ts";
 import { isHoldfastError } from "../../kernel/index.ts";
+import type { Member } from "../../transport/members.ts";
 import type { RelaySession, RelaySessions } from "../../transport/relay-session.ts";
 import { endOf } from "../../transport/relay-session.ts";
 import { Carried } from "./carried.ts";
@@ -28,7 +29,8 @@ export interface Gateway {
 }
 
 /** One client's connection: its request, its backend, and the session between the two. */
-export class Connection {
+export class Connection implements Member {
+  seat = -1;
   /** Resolves when its socket is closed and its end is written. */
   readonly done: Promise<void>;
   readonly address: string;

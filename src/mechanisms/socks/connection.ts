@@ -1,6 +1,7 @@
 import type { Socket } from "node:net";
 import type { CloseCause } from "../../kernel/index.ts";
 import { isHoldfastError } from "../../kernel/index.ts";
+import type { Member } from "../../transport/members.ts";
 import { Relay } from "../../transport/relay.ts";
 import type { RelayRequest, RelaySession, RelaySessions } from "../../transport/relay-session.ts";
 import { endOf } from "../../transport/relay-session.ts";
@@ -28,7 +29,8 @@ export interface Surroundings {
 }
 
 /** One client: the machine's hands and feet, from accepting the socket to the end of its session. */
-export class Connection {
+export class Connection implements Member {
+  seat = -1;
   readonly #around: Surroundings;
   readonly #socket: Socket;
   readonly #machine: ServerMachine;

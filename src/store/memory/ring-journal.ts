@@ -6,7 +6,7 @@ export class RingJournal {
   readonly #ring: JournalEntry[] = [];
   /** Sequence number of the newest entry; 0 before the first. */
   #head = 0;
-  readonly #waiting = new Set<() => void>();
+  #waiting: (() => void)[] = [];
   #failure: Error | undefined;
 
   constructor(limit: number) {
@@ -18,7 +18,7 @@ export class RingJournal {
   }
 
   get followers(): number {
-    return this.#waiting.size;
+    return this.#waiting.length;
   }
 
   write(draft: JournalDraft): JournalEntry {
@@ -26,7 +26,7 @@ export class RingJournal {
     // Not `{ ...draft, cursor }`: a name that is new after a spread makes a dictionary of each entry, three times the size.
     const entry: JournalEntry = Object.assign({}, draft, { cursor: String(seq) });
     this.#ring[(seq - 1) % this.#limit] = entry;
-    if (this.#waiting.size > 0) this.#wake();
+    if (this.#waiting.length > 0) this.#wake();
     return entry;
   }
 
@@ -62,15 +62,15 @@ export class RingJournal {
         } else if (live) {
           await new Promise<void>((resolve) => {
             wake = resolve;
-            this.#waiting.add(resolve);
+            this.#waiting.push(resolve);
           });
-          this.#waiting.delete(wake);
         } else {
           live = true;
           yield { type: "live", cursor: String(at) };
         }
       }
     } finally {
+      this.#waiting = this.#waiting.filter((one) => one !== wake);
       signal.removeEventListener("abort", aborted);
     }
   }
@@ -85,8 +85,9 @@ export class RingJournal {
   }
 
   #wake(): void {
-    for (const wake of this.#waiting) wake();
-    this.#waiting.clear();
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const wake of waiting) wake();
   }
 }
 
