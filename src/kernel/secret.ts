@@ -76,9 +76,8 @@ export function shardOfKey(key: CredentialKey): number {
 
 /** Where everything of a principal lives; without one, a random shard. */
 export function shardOfPrincipal(principal: string | undefined): number {
-  const byte =
-    principal === undefined ? randomBytes(1)[0] : crypto.createHash("sha256").update(principal).digest()[0];
-  return (byte ?? 0) % SHARDS;
+  if (principal === undefined) return (pool[draw(1)] ?? 0) % SHARDS;
+  return (crypto.createHash("sha256").update(principal).digest()[0] ?? 0) % SHARDS;
 }
 
 const HANDLE_LENGTH = 20;

@@ -165,7 +165,8 @@ export type Patch = { readonly [Name in keyof SessionRecord]?: SessionRecord[Nam
 function patched(record: SessionRecord, patch: Patch): SessionRecord {
   const next: Record<string, unknown> = {};
   Object.assign(next, record);
-  for (const [name, value] of Object.entries(patch)) {
+  for (const name in patch) {
+    const value: unknown = patch[name as keyof Patch];
     if (value !== undefined) next[name] = value;
     else if (name in next) delete next[name];
   }

@@ -27,9 +27,9 @@ export type RelayRequest = Omit<EstablishRequest, "mode" | "credential" | "own" 
 
 /** What carries a session, seen from the session. */
 export interface Carrier {
-  readonly counts: () => Counts;
+  readonly counts: Counts;
   /** The kernel wants it closed. Resolves when it is. */
-  readonly close: (cause: CloseCause) => Promise<void>;
+  close(cause: CloseCause): Promise<void>;
 }
 
 /** The kernel's sessions of one listener's relays: each is made, counted and ended here. */
@@ -163,7 +163,7 @@ export class RelaySession implements Member {
 
   /** Writes the counts as a checkpoint; `undefined` when there is nothing new to write. */
   writeCounts(): Promise<void> | undefined {
-    const counts = this.#transport.carrier.counts();
+    const counts = this.#transport.carrier.counts;
     const position = counts.up + counts.down;
     if (this.#writing !== undefined || position === (this.#record.checkpoint?.position ?? 0))
       return undefined;
@@ -184,7 +184,7 @@ export class RelaySession implements Member {
     { by, why }: { readonly by?: string; readonly why?: string },
   ): Promise<void> {
     if (this.#writing !== undefined) await this.#writing;
-    const { up, down } = this.#transport.carrier.counts();
+    const { up, down } = this.#transport.carrier.counts;
     const detail: { up: number; down: number; why?: string } = { up, down };
     if (why !== undefined) detail.why = why;
     const checkpoint = { position: up + down, note: { up, down } };

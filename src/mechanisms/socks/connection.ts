@@ -1,9 +1,15 @@
 import type { Socket } from "node:net";
-import type { CloseCause } from "../../kernel/index.ts";
+import type { CloseCause, Draft } from "../../kernel/index.ts";
 import { isHoldfastError } from "../../kernel/index.ts";
 import type { Member } from "../../transport/members.ts";
 import { Relay } from "../../transport/relay.ts";
-import type { RelayRequest, RelaySession, RelaySessions } from "../../transport/relay-session.ts";
+import type {
+  Carrier,
+  Counts,
+  RelayRequest,
+  RelaySession,
+  RelaySessions,
+} from "../../transport/relay-session.ts";
 import { endOf } from "../../transport/relay-session.ts";
 import { plainAddress } from "./address.ts";
 import { Association } from "./association.ts";
@@ -29,7 +35,7 @@ export interface Surroundings {
 }
 
 /** One client: the machine's hands and feet, from accepting the socket to the end of its session. */
-export class Connection implements Member {
+export class Connection implements Member, Carrier {
   seat = -1;
   readonly #around: Surroundings;
   readonly #socket: Socket;
@@ -69,6 +75,17 @@ export class Connection implements Member {
   /** True until there is a relay to be counted and ended as a session. */
   get negotiating(): boolean {
     return this.#session === undefined;
+  }
+
+  /** Bytes passed on so far. */
+  get counts(): Counts {
+    if (this.#association !== undefined) return { up: this.#association.up, down: this.#association.down };
+    return { up: this.#relay?.bytesUp ?? 0, down: this.#relay?.bytesDown ?? 0 };
+  }
+
+  /** The kernel's word. */
+  close(cause: CloseCause): Promise<void> {
+    return this.abort(reasonOf(cause));
   }
 
   /** Closes everything at once. Resolves when both sides are closed. */
@@ -266,23 +283,9 @@ export class Connection implements Member {
   /** Makes the session. False when the kernel refuses it, or the client has gone; then nothing is left open. */
   async #establish(question: Question, far: Socket | undefined): Promise<boolean> {
     const { settings, sessions } = this.#around;
-    const identity = this.#identity;
-    const target = question.host.includes(":") ? `[${question.host}]` : question.host;
-    const label = question.command === "associate" ? "udp" : `${target}:${question.port}`;
-    const request: RelayRequest = {
-      ...settings.session,
-      peer: { address: this.#client, agent: this.#machine.version === 4 ? "SOCKS4" : "SOCKS5" },
-      label: question.command === "bind" ? `bind ${label}` : label,
-      startedAt: this.#startedAt,
-      ...(identity !== undefined && belongingTo(identity)),
-      ...(this.#method === "password" && { authentication: BY_PASSWORD }),
-    };
     let session: RelaySession;
     try {
-      session = await sessions.open(request, {
-        counts: () => this.#counts(),
-        close: (cause) => this.abort(reasonOf(cause)),
-      });
+      session = await sessions.open(this.#request(question), this);
     } catch (error) {
       far?.destroy();
       if (!isHoldfastError(error)) throw error;
@@ -300,9 +303,19 @@ export class Connection implements Member {
     return false;
   }
 
-  #counts(): { up: number; down: number } {
-    if (this.#association !== undefined) return { up: this.#association.up, down: this.#association.down };
-    return { up: this.#relay?.bytesUp ?? 0, down: this.#relay?.bytesDown ?? 0 };
+  #request({ command, host, port }: Question): RelayRequest {
+    const identity = this.#identity;
+    const target = host.includes(":") ? `[${host}]` : host;
+    const request: Draft<RelayRequest> = { ...this.#around.settings.session };
+    request.peer = { address: this.#client, agent: this.#machine.version === 4 ? "SOCKS4" : "SOCKS5" };
+    request.label = command === "associate" ? "udp" : `${command === "bind" ? "bind " : ""}${target}:${port}`;
+    request.startedAt = this.#startedAt;
+    // Named one by one: what else a callback may have put there is not the kernel's.
+    if (identity !== undefined) request.principal = identity.principal;
+    if (identity?.roles !== undefined) request.roles = identity.roles;
+    if (identity?.tenant !== undefined) request.tenant = identity.tenant;
+    if (this.#method === "password") request.authentication = BY_PASSWORD;
+    return request;
   }
 
   #opened(bound: Endpoint): void {
@@ -371,11 +384,6 @@ export class Connection implements Member {
     this.#around.gone(this);
     this.#resolveOver();
   }
-}
-
-/** Named one by one: what else a callback may have put there is not the kernel's. */
-function belongingTo({ principal, roles, tenant }: Identity): Identity {
-  return { principal, ...(roles !== undefined && { roles }), ...(tenant !== undefined && { tenant }) };
 }
 
 function reasonOf(cause: CloseCause): string {

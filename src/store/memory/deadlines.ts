@@ -68,7 +68,8 @@ class Bucket<T extends Due> {
   size = 0;
 
   add(item: T): void {
-    if (this.#sorted && this.size > 0) this.#sorted = (this.#items.at(-1)?.due ?? Infinity) <= (item.due ?? 0);
+    if (this.#sorted && this.size > 0)
+      this.#sorted = (this.#items.at(-1)?.due ?? Infinity) <= (item.due ?? 0);
     item.seat = this.#items.length;
     this.#items.push(item);
     this.size += 1;

@@ -1,4 +1,5 @@
 import type { Change, JournalDraft, JournalEntry } from "../../kernel/journal.ts";
+import type { Draft } from "../../kernel/record.ts";
 
 /** The newest `limit` entries of a journal, and those who follow it. A cursor is the sequence number of an entry. */
 export class RingJournal {
@@ -23,8 +24,7 @@ export class RingJournal {
 
   write(draft: JournalDraft): JournalEntry {
     const seq = ++this.#head;
-    // Not `{ ...draft, cursor }`: a name that is new after a spread makes a dictionary of each entry, three times the size.
-    const entry: JournalEntry = Object.assign({}, draft, { cursor: String(seq) });
+    const entry = entryOf(draft, String(seq));
     this.#ring[(seq - 1) % this.#limit] = entry;
     if (this.#waiting.length > 0) this.#wake();
     return entry;
@@ -89,6 +89,23 @@ export class RingJournal {
     this.#waiting = [];
     for (const wake of waiting) wake();
   }
+}
+
+/**
+ * Member by member. `{ ...draft, cursor }` would make a dictionary of each entry, for the name that is new after the
+ * spread: three times the size, for as long as the entry is kept.
+ */
+function entryOf(draft: JournalDraft, cursor: string): JournalEntry {
+  const { at, phase, event, handle, version, mechanism, node, principal, by, detail } = draft;
+  const entry: Draft<JournalEntry> = { cursor, at, phase, event };
+  if (handle !== undefined) entry.handle = handle;
+  if (version !== undefined) entry.version = version;
+  if (mechanism !== undefined) entry.mechanism = mechanism;
+  if (node !== undefined) entry.node = node;
+  if (principal !== undefined) entry.principal = principal;
+  if (by !== undefined) entry.by = by;
+  if (detail !== undefined) entry.detail = detail;
+  return entry;
 }
 
 /** Entries a follower is given at once. */
