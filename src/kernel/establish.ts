@@ -255,14 +255,12 @@ function within(
   const span = (name: "idleMs" | "absoluteMs" | "resumableMs"): number =>
     Math.min(policy[name] ?? Infinity, asked[name] ?? Infinity);
   // What cannot be resumed stays so, whatever the limit.
-  const resumable = asked.resumableMs !== undefined ? { resumableMs: span("resumableMs") } : {};
-  return {
-    ...asked,
-    ...(span("idleMs") !== Infinity && { idleMs: span("idleMs") }),
-    ...(span("absoluteMs") !== Infinity && { absoluteMs: span("absoluteMs") }),
-    ...resumable,
-    ...(perPrincipal !== Infinity && { limit }),
-  };
+  const request: Draft<EstablishRequest> = Object.assign({}, asked);
+  if (asked.resumableMs !== undefined) request.resumableMs = span("resumableMs");
+  if (span("idleMs") !== Infinity) request.idleMs = span("idleMs");
+  if (span("absoluteMs") !== Infinity) request.absoluteMs = span("absoluteMs");
+  if (perPrincipal !== Infinity) request.limit = limit;
+  return request;
 }
 
 interface Ingredients {

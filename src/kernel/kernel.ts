@@ -228,10 +228,9 @@ export class Kernel {
   }
 
   amend(record: SessionRecord, amendment: Amendment, options: WriteOptions = {}): Promise<SessionRecord> {
-    return this.#writes.write(record, "update", options, (current, now) => ({
-      ...amendment,
-      ...activity(current, now),
-    }));
+    return this.#writes.write(record, "update", options, (current, now) =>
+      Object.assign(activity(current, now), amendment),
+    );
   }
 
   /** Moves the idle deadline, at most once per window; the common case returns at once and writes nothing. */

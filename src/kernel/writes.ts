@@ -4,7 +4,7 @@ import type { Feed } from "./feed.ts";
 import { expiryOf, judgeStanding } from "./judge.ts";
 import type { JournalDraft } from "./journal.ts";
 import type { EndOptions, EntryDetails, Established, WriteOptions } from "./requests.ts";
-import type { SessionEvent } from "./lifecycle.ts";
+import type { SessionEvent, State } from "./lifecycle.ts";
 import { move } from "./lifecycle.ts";
 import type { Draft, EndNote, Json, SessionRecord } from "./record.ts";
 import type { CredentialKey, Handle } from "./secret.ts";
@@ -41,9 +41,9 @@ export class Writes {
       const state = move(record.state, event);
       const patch = plan(record, now);
       if (patch === undefined) return record;
-      const next = patched(record, { ...patch, state });
+      const next = patched(record, patch, state);
       const outcome = await this.#core.store.update(record, next, [
-        this.#core.entry(next, event, { ...options, at: now }),
+        this.#core.entry(next, event, { at: now, ...options }),
       ]);
       if (outcome === "updated") return next;
       const found =
@@ -86,10 +86,9 @@ export class Writes {
   ): Promise<Required<Established>> {
     const secret = mintSecret(shardOfHandle(record.handle));
     const key = credentialKey(secret.reveal()) as CredentialKey;
-    return this.write(record, event, options, (current, now) => ({
-      ...plan(current.credentials, key, now),
-      ...activity(current, now),
-    })).then((next) => ({ record: next, secret }));
+    return this.write(record, event, options, (current, now) =>
+      Object.assign(activity(current, now), plan(current.credentials, key, now)),
+    ).then((next) => ({ record: next, secret }));
   }
 
   /** Ends one record if `still` holds for it, and leaves its children alone. `undefined`: there was nothing to end. */
@@ -160,9 +159,9 @@ export type Patch = { readonly [Name in keyof SessionRecord]?: SessionRecord[Nam
 
 /**
  * Names are assigned to a copy one by one: `{...record, ended}` would give each record that gains a member a dictionary
- * of its own, three times the size, and a store in memory keeps the ended ones for a day.
+ * of its own, three times the size and ten times the work, and a store in memory keeps the ended ones for a day.
  */
-function patched(record: SessionRecord, patch: Patch): SessionRecord {
+function patched(record: SessionRecord, patch: Patch, state: State = record.state): SessionRecord {
   const next: Record<string, unknown> = {};
   Object.assign(next, record);
   for (const name in patch) {
@@ -170,6 +169,7 @@ function patched(record: SessionRecord, patch: Patch): SessionRecord {
     if (value !== undefined) next[name] = value;
     else if (name in next) delete next[name];
   }
+  next["state"] = state;
   next["version"] = record.version + 1;
   return next as unknown as SessionRecord;
 }
@@ -179,11 +179,11 @@ function endedRecord(record: SessionRecord, options: EndOptions, at: number, pur
   const ended: Draft<EndNote> = { at, reason, purgeAt };
   if (by !== undefined) ended.by = by;
   if (revocation !== undefined) ended.revocation = revocation;
-  const patch: Draft<Patch> = { state: move(record.state, "end"), ended };
+  const patch: Draft<Patch> = { ended };
   if (record.suspendUntil !== undefined) patch.suspendUntil = undefined;
   if (checkpoint !== undefined && checkpoint.position >= (record.checkpoint?.position ?? 0))
     patch.checkpoint = { at, ...checkpoint };
-  return patched(record, patch);
+  return patched(record, patch, move(record.state, "end"));
 }
 
 /** Every change by the session's own peer counts as use. */

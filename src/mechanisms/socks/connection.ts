@@ -139,7 +139,7 @@ export class Connection implements Member, Carrier {
           this.#run(this.#authenticate(action.credentials));
           break;
         case "open":
-          this.#run(this.#open(action.command, action.destination));
+          this.#open(action.command, action.destination);
           break;
         case "deadline":
           this.#schedule(action.at);
@@ -209,14 +209,14 @@ export class Connection implements Member, Carrier {
     if (this.#machine.held <= HELD_BYTES && !this.#socket.destroyed) this.#socket.resume();
   }
 
-  async #open(command: Command, destination: Endpoint): Promise<void> {
+  #open(command: Command, { host, port }: Endpoint): void {
     const principal = this.#identity?.principal;
     if (!this.#around.enter(principal)) return this.#fail("not-allowed");
     this.#entered = true;
-    const question: Question = { principal, command, client: this.#client, ...destination };
-    if (command === "connect") await this.#connect(question);
-    else if (command === "bind") await this.#bind(question);
-    else await this.#associate(question);
+    const question: Question = { principal, command, client: this.#client, host, port };
+    if (command === "connect") this.#run(this.#connect(question));
+    else if (command === "bind") this.#run(this.#bind(question));
+    else this.#run(this.#associate(question));
   }
 
   async #connect(question: Question): Promise<void> {
@@ -306,10 +306,16 @@ export class Connection implements Member, Carrier {
   #request({ command, host, port }: Question): RelayRequest {
     const identity = this.#identity;
     const target = host.includes(":") ? `[${host}]` : host;
-    const request: Draft<RelayRequest> = { ...this.#around.settings.session };
-    request.peer = { address: this.#client, agent: this.#machine.version === 4 ? "SOCKS4" : "SOCKS5" };
-    request.label = command === "associate" ? "udp" : `${command === "bind" ? "bind " : ""}${target}:${port}`;
-    request.startedAt = this.#startedAt;
+    const { idleMs, absoluteMs, limit } = this.#around.settings.session;
+    const request: Draft<RelayRequest> = {
+      mechanism: "socks",
+      peer: { address: this.#client, agent: this.#machine.version === 4 ? "SOCKS4" : "SOCKS5" },
+      label: command === "associate" ? "udp" : `${command === "bind" ? "bind " : ""}${target}:${port}`,
+      startedAt: this.#startedAt,
+    };
+    if (idleMs !== undefined) request.idleMs = idleMs;
+    if (absoluteMs !== undefined) request.absoluteMs = absoluteMs;
+    if (limit !== undefined) request.limit = limit;
     // Named one by one: what else a callback may have put there is not the kernel's.
     if (identity !== undefined) request.principal = identity.principal;
     if (identity?.roles !== undefined) request.roles = identity.roles;
