@@ -228,11 +228,10 @@ export function endOf(outcome: RelayOutcome): { reason: EndReason; by?: string; 
     case "finished":
     case "idle-expired":
     case "absolute-expired":
+    case "byte-limit":
       return { reason: outcome.reason, ...why };
     case "protocol-error":
       return { reason: "protocol-error", ...side, ...why };
-    case "byte-limit":
-      return { reason: "evicted", by: "holdfast", why: "byte limit" };
     case "reset":
       return { reason: "crashed", ...side, ...why };
     case "aborted":

@@ -312,12 +312,7 @@ const SHORT = 8;
 
 /** A short timeline is copied: room to grow would take as much memory as all the entries of most sessions. */
 function extended(timeline: JournalEntry[], entry: JournalEntry): JournalEntry[] {
-  if (timeline.length < SHORT) {
-    const longer = new Array<JournalEntry>(timeline.length + 1);
-    for (let at = 0; at < timeline.length; at++) longer[at] = timeline[at] as JournalEntry;
-    longer[timeline.length] = entry;
-    return longer;
-  }
+  if (timeline.length < SHORT) return timeline.concat(entry);
   timeline.push(entry);
   if (timeline.length >= 2 * TIMELINE) timeline.splice(0, timeline.length - TIMELINE);
   return timeline;
