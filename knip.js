@@ -11,17 +11,7 @@ const doors = Object.values(exports)
  * Installed ahead of the parts that will use them. Knip's hints name those that may be taken off the list; in the end it
  * is empty.
  */
-const awaited = [
-  "@types/ws",
-  "aedes",
-  "send",
-  "esbuild",
-  "mqtt",
-  "socket.io",
-  "socket.io-client",
-  "ws",
-  "axe-core",
-];
+const awaited = ["send", "axe-core"];
 
 export default {
   entry: [
@@ -29,6 +19,7 @@ export default {
     "src/cli/main.ts!",
     "src/mechanisms/dialog/client-browser.ts!",
     "test/**/*.ts",
+    "test/interop/uppy-page.js",
     "bench/*.ts",
     "examples/**/*.ts",
     "src/testing/*/worker.ts",
@@ -39,7 +30,7 @@ export default {
   project: [
     "src/**/*.ts!",
     "console-ui/**/*.{ts,tsx}",
-    "test/**/*.ts",
+    "test/**/*.{ts,js}",
     "bench/**/*.ts",
     "examples/**/*.ts",
     "script/**/*.{ts,mjs}",
@@ -47,6 +38,6 @@ export default {
   // The first two are run by script/test, which is bash; the font is named in a style sheet.
   ignoreDependencies: ["publint", "@arethetypeswrong/cli", "@fontsource-variable/inter", ...awaited],
   // Real peers, which script/peers.txt installs.
-  ignoreBinaries: ["smbclient", "redis-server", "unshare", "losetup", "openssl"],
+  ignoreBinaries: ["smbclient", "logger", "redis-server", "unshare", "losetup", "openssl"],
   ignoreExportsUsedInFile: { interface: true, type: true },
 };

@@ -7,6 +7,8 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { inTurn, median, medianRatio, printTable, quantile, rounded } from "./harness.ts";
 import { append, ask, create, hang, offsetOf } from "./transfer/client.ts";
+import type { Nginx } from "./transfer/nginx.ts";
+import { cpuUsOf, startNginx } from "./transfer/nginx.ts";
 import type { Side } from "./transfer/server.ts";
 
 const SIDES = ["holdfast", "peer"] as const;
@@ -20,6 +22,13 @@ interface Running {
   readonly side: Side;
   readonly child: ChildProcess;
   readonly port: number;
+}
+
+/** Somebody whose work is measured: one of ours, or nginx. */
+interface Contender {
+  readonly side: Side | "nginx";
+  readonly port: number;
+  cpuUs(): Promise<number>;
 }
 
 interface Measured {
@@ -51,19 +60,42 @@ const WORKS: Readonly<Record<"put" | "chunks" | "small" | "range", Work>> = {
   },
 };
 
-/** Beside @tus/server with its file store (which never syncs), and `send`; ours makes every acknowledged byte durable. */
+/** What nginx can do of it: no upload that resumes, so a plain PUT to WebDAV stands in for one PATCH. */
+const NGINX_WORKS: Readonly<Record<string, Work>> = {
+  put: async (port) => {
+    const done = await ask(port, "PUT", "/put/one.bin", {}, Buffer.alloc(PUT_BYTES, 1));
+    if (done.status !== 201 && done.status !== 204) throw new Error(`a PUT answered ${done.status}`);
+  },
+  range: WORKS.range,
+};
+
+type Figures = Record<Side | "nginx", Measured[]>;
+
+/** Beside @tus/server with its file store (which never syncs), `send`, and nginx; ours alone makes every acknowledged byte durable. */
 export default async function transfer(options: { rounds?: number } = {}): Promise<Record<string, unknown>> {
   const directory = await mkdtemp(join(tmpdir(), "holdfast-bench-transfer-"));
   await writeFile(join(directory, "download.bin"), Buffer.alloc(DOWNLOAD_BYTES, 1));
   const running: Running[] = [];
+  let nginx: Nginx | undefined;
   try {
     for (const side of SIDES) running.push(await start(side, directory));
-    const figures = new Map<string, Record<Side, Measured[]>>();
+    nginx = await startNginx(directory);
+    const contenders: Contender[] = running.map((one) => ({
+      side: one.side,
+      port: one.port,
+      cpuUs: async () => (await usage(one.child)).cpuUs,
+    }));
+    const { port, pid } = nginx ?? {};
+    if (port !== undefined && pid !== undefined)
+      contenders.push({ side: "nginx", port, cpuUs: () => Promise.resolve(cpuUsOf(pid)) });
+    const figures = new Map<string, Figures>();
     for (const [name, work] of Object.entries(WORKS)) {
-      const measured: Record<Side, Measured[]> = { holdfast: [], peer: [] };
-      for (const one of running) await measure(one, work);
+      const measured: Figures = { holdfast: [], peer: [], nginx: [] };
+      const able = contenders.filter((one) => one.side !== "nginx" || name in NGINX_WORKS);
+      const doing = (one: Contender): Work => (one.side === "nginx" ? (NGINX_WORKS[name] ?? work) : work);
+      for (const one of able) await measure(one, doing(one));
       for (let round = 0; round < (options.rounds ?? 3); round += 1) {
-        for (const one of inTurn(running, round)) measured[one.side].push(await measure(one, work));
+        for (const one of inTurn(able, round)) measured[one.side].push(await measure(one, doing(one)));
       }
       figures.set(name, measured);
     }
@@ -75,13 +107,18 @@ export default async function transfer(options: { rounds?: number } = {}): Promi
     return report(figures, { takeover, waitingKib, resentMib });
   } finally {
     for (const { child } of running) child.kill();
+    nginx?.stop();
     await rm(directory, { recursive: true, force: true });
   }
 }
 
 async function start(side: Side, directory: string): Promise<Running> {
   const program = fileURLToPath(new URL("./transfer/server.js", import.meta.url));
-  const child = fork(program, [side, directory], { execArgv: ["--expose-gc"] });
+  const child = fork(program, [side, directory], {
+    execArgv: ["--expose-gc"],
+    // Both sides alike: as is advised for servers that take many small uploads.
+    env: { ...process.env, UV_THREADPOOL_SIZE: "16" },
+  });
   const [message] = (await once(child, "message")) as [{ port: number }];
   return { side, child, port: message.port };
 }
@@ -92,13 +129,12 @@ async function usage(child: ChildProcess): Promise<{ cpuUs: number; rssBytes: nu
   return message;
 }
 
-async function measure(one: Running, work: Work): Promise<Measured> {
-  const before = await usage(one.child);
+async function measure(one: Contender, work: Work): Promise<Measured> {
+  const before = await one.cpuUs();
   const started = process.hrtime.bigint();
   await work(one.port);
   const seconds = Number(process.hrtime.bigint() - started) / 1e9;
-  const after = await usage(one.child);
-  return { seconds, cpuSeconds: (after.cpuUs - before.cpuUs) / 1e6 };
+  return { seconds, cpuSeconds: ((await one.cpuUs()) - before) / 1e6 };
 }
 
 /** From the newcomer's request to its answer, while another request holds the upload and sends nothing. */
@@ -160,14 +196,14 @@ async function resent(directory: string, count: number): Promise<number> {
 }
 
 function report(
-  figures: ReadonlyMap<string, Record<Side, Measured[]>>,
+  figures: ReadonlyMap<string, Figures>,
   own: { takeover: { p99Ms: number; cpuMs: number }; waitingKib: number; resentMib: number },
 ): Record<string, unknown> {
   const seconds = (one: Measured): number => one.seconds;
   const cpu = (one: Measured): number => one.cpuSeconds;
-  const of = (name: string, side: Side): Measured[] => figures.get(name)?.[side] ?? [];
-  const ratio = (name: string, what: (one: Measured) => number): number =>
-    medianRatio(of(name, "holdfast").map(what), of(name, "peer").map(what));
+  const of = (name: string, side: Side | "nginx"): Measured[] => figures.get(name)?.[side] ?? [];
+  const ratio = (name: string, what: (one: Measured) => number, other: "peer" | "nginx" = "peer"): number =>
+    medianRatio(of(name, "holdfast").map(what), of(name, other).map(what));
   printTable([
     ["", "ours s", "theirs s", "speed ratio", "ours CPU s", "theirs CPU s", "CPU ratio"],
     ...[...figures.keys()].map((name) => [
@@ -178,6 +214,18 @@ function report(
       rounded(median(of(name, "holdfast").map(cpu)), 3),
       rounded(median(of(name, "peer").map(cpu)), 3),
       rounded(ratio(name, cpu)),
+    ]),
+  ]);
+  printTable([
+    ["beside nginx", "ours s", "nginx s", "speed ratio", "ours CPU s", "nginx CPU s", "CPU ratio"],
+    ...Object.keys(NGINX_WORKS).map((name) => [
+      name,
+      rounded(median(of(name, "holdfast").map(seconds)), 3),
+      rounded(median(of(name, "nginx").map(seconds)), 3),
+      rounded(1 / ratio(name, seconds, "nginx")),
+      rounded(median(of(name, "holdfast").map(cpu)), 3),
+      rounded(median(of(name, "nginx").map(cpu)), 3),
+      rounded(ratio(name, cpu, "nginx")),
     ]),
   ]);
   printTable([
@@ -195,6 +243,9 @@ function report(
     chunk_speed_ratio: rounded(1 / ratio("chunks", seconds)),
     small_ratio: rounded(1 / ratio("small", seconds)),
     range_cpu_ratio: rounded(ratio("range", cpu)),
+    nginx_put_speed_ratio: rounded(1 / ratio("put", seconds, "nginx")),
+    nginx_put_cpu_ratio: rounded(ratio("put", cpu, "nginx")),
+    nginx_range_cpu_ratio: rounded(ratio("range", cpu, "nginx")),
     takeover_p99_ms: rounded(own.takeover.p99Ms, 1),
     takeover_cpu_ms: rounded(own.takeover.cpuMs, 1),
     waiting_kib: rounded(own.waitingKib, 1),

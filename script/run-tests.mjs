@@ -33,6 +33,8 @@ if (!passOn.some((option) => option.startsWith("--test-reporter"))) {
 
 const notes = mkdtempSync(join(tmpdir(), "holdfast-tests-"));
 process.on("exit", () => rmSync(notes, { recursive: true, force: true }));
+// Whoever read our output has gone; so do we, and what we started.
+process.stdout.on("error", () => process.kill(process.pid, "SIGTERM"));
 process.exitCode = await runTwice();
 
 async function runTwice() {

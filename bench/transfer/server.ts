@@ -19,7 +19,7 @@ async function main(which: Side): Promise<void> {
   const file = join(directory, "download.bin");
   mkdirSync(join(directory, which), { recursive: true });
   const listener = which === "holdfast" ? await holdfast(file) : await peer(file);
-  const server = createServer({ requestTimeout: 0 }, listener);
+  const server = createServer({ requestTimeout: 0, keepAliveTimeout: 60_000 }, listener);
   server.listen(0, "127.0.0.1", () => process.send?.({ port: (server.address() as AddressInfo).port }));
   process.on("message", () => {
     globalThis.gc?.();

@@ -60,6 +60,7 @@ function Figures({ figures, nodes }: { figures: Summary; nodes: readonly NodeRow
   const suspends = events["suspend"] ?? 0;
   const resumes = events["resume"] ?? 0;
   const refused = Object.values(figures.refusals).reduce((sum, count) => sum + count, 0);
+  const { tls } = figures;
   const { at, counts, isBusy } = drawn(history);
   const unit = isBusy ? "a second" : "a minute";
   const rate = (perSecond: number, steps: readonly number[]): string =>
@@ -86,6 +87,13 @@ function Figures({ figures, nodes }: { figures: Summary; nodes: readonly NodeRow
           more="half of them sooner"
         />
         <Figure name="refused" value={number(refused)} />
+        {tls !== undefined && (
+          <Figure
+            name="TLS resumed"
+            value={tls.offered === 0 ? "–" : `${Math.floor((tls.resumed / tls.offered) * 100)} %`}
+            more={tls.offered === 0 ? "none was offered" : `of ${number(tls.offered)} offered`}
+          />
+        )}
         <Figure
           name="news"
           value={figures.feedLive ? "live" : "away"}
@@ -121,6 +129,11 @@ function Figures({ figures, nodes }: { figures: Summary; nodes: readonly NodeRow
         <Panel id="refused" title="Refused, by reason">
           <Bars counts={figures.refusals} empty="Nothing was refused since this node started." />
         </Panel>
+        {tls !== undefined && (
+          <Panel id="tls" title="TLS sessions refused, by reason">
+            <Bars counts={tls.refusals} empty="Every session that was offered resumed." />
+          </Panel>
+        )}
         <Panel id="nodes" title="Nodes">
           <Nodes nodes={nodes} me={figures.node} />
         </Panel>

@@ -15,7 +15,7 @@ interface Props {
 
 /**
  * A session's life on one time axis: six lanes of events, and under them the session as one bar, its transports as
- * segments, its tokens by colour and its sync points as ticks.
+ * segments, its tokens and turns by colour and its sync points as ticks.
  */
 export function Ladder({ life, timeline, now, hot }: Props): JSX.Element {
   const frame = useRef<HTMLDivElement>(null);
@@ -41,7 +41,10 @@ export function Ladder({ life, timeline, now, hot }: Props): JSX.Element {
     { name: "Session", at: lanes + 20 },
     { name: "Transports", at: lanes + 56 },
     { name: "Tokens", at: lanes + 88 },
-    ...(life.syncPoints.length > 0 ? [{ name: "Sync points", at: lanes + 114 }] : []),
+    ...[
+      ...(life.turns.length > 0 ? ["Turns"] : []),
+      ...(life.syncPoints.length > 0 ? ["Sync points"] : []),
+    ].map((name, index) => ({ name, at: lanes + 114 + 26 * index })),
   ];
   const height = (rows.at(-1)?.at ?? lanes) + 24;
   const row = (name: string): number => rows.find((one) => one.name === name)?.at ?? 0;
@@ -129,6 +132,21 @@ export function Ladder({ life, timeline, now, hot }: Props): JSX.Element {
                 none: it is never presented again
               </text>
             )}
+          </g>
+          <g class="tokens turns">
+            {life.turns.map(({ from, to, who }) => (
+              <rect
+                key={from}
+                class={who === "initiator" ? "token-0" : "token-2"}
+                x={x(from)}
+                y={row("Turns") - 4}
+                width={Math.max(2, x(to) - x(from) - 1)}
+                height={8}
+                rx="2"
+              >
+                <title>{`the ${who}'s turn, ${span(to - from)}`}</title>
+              </rect>
+            ))}
           </g>
           <g class="sync-points">
             {life.syncPoints.map(({ at, index }) => (
@@ -288,6 +306,7 @@ function summary(life: Life, timeline: readonly TimelineEntry[]): string {
     plural(life.transports.length, "transport"),
     plural(life.transports.filter(({ resumed }) => resumed).length, "resume"),
     plural(life.tokens.length, "token"),
+    ...(life.turns.length > 0 ? [plural(life.turns.length, "turn")] : []),
     plural(life.syncPoints.length, "sync point"),
     plural(refused, "refused use", "refused uses"),
     "The table below says the same in words.",

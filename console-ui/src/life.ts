@@ -40,6 +40,11 @@ export interface TokenSpan extends Span {
   readonly generation: number;
 }
 
+/** Who may speak, of a session in which one speaks at a time. */
+export interface Turn extends Span {
+  readonly who: string;
+}
+
 export interface Point {
   readonly at: number;
   readonly index: number;
@@ -51,6 +56,7 @@ export interface Life extends Span {
   readonly states: readonly StateSpan[];
   readonly transports: readonly Transport[];
   readonly tokens: readonly TokenSpan[];
+  readonly turns: readonly Turn[];
   readonly syncPoints: readonly Point[];
   readonly isOver: boolean;
 }
@@ -67,13 +73,21 @@ export function lifeOf(row: SessionRow, timeline: readonly TimelineEntry[], now:
     states: statesOf(row, timeline, first, row.ended?.at ?? last),
     transports: transportsOf(row, timeline, row.ended?.at ?? last),
     tokens: tokensOf(timeline, row.ended?.at ?? last),
-    syncPoints: timeline.flatMap(({ event, at }, index) => (event === "checkpoint" ? [{ at, index }] : [])),
+    turns: turnsOf(row, timeline, row.ended?.at ?? last),
+    syncPoints: timeline.flatMap((entry, index) =>
+      kindOf(entry) === "sync" ? [{ at: entry.at, index }] : [],
+    ),
   };
 }
 
-function markOf({ phase, event, at }: TimelineEntry, index: number): Mark[] {
-  const lane = LANES.findIndex((one) => one.phase === phase);
-  return lane === -1 ? [] : [{ index, at, lane, kind: KINDS[event] ?? "plain" }];
+function markOf(entry: TimelineEntry, index: number): Mark[] {
+  const lane = LANES.findIndex(({ phase }) => phase === entry.phase);
+  return lane === -1 ? [] : [{ index, at: entry.at, lane, kind: kindOf(entry) }];
+}
+
+/** A minor sync point is noted, a major one is a checkpoint. */
+function kindOf({ event, detail }: TimelineEntry): MarkKind {
+  return detail?.["minor"] === undefined ? (KINDS[event] ?? "plain") : "sync";
 }
 
 function statesOf(
@@ -135,6 +149,22 @@ function tokensOf(timeline: readonly TimelineEntry[], to: number): TokenSpan[] {
   return found;
 }
 
+function turnsOf(row: SessionRow, timeline: readonly TimelineEntry[], to: number): Turn[] {
+  const changes = timeline.flatMap(({ at, detail }) => {
+    const who = detail?.["turn"];
+    return typeof who === "string" ? [{ at, who }] : [];
+  });
+  const [first] = changes;
+  if (first === undefined) return [];
+  // What came before the first change was the other side's.
+  const before = first.who === "initiator" ? "responder" : "initiator";
+  return [{ at: row.createdAt, who: before }, ...changes].map(({ at, who }, index) => ({
+    from: at,
+    to: changes[index]?.at ?? to,
+    who,
+  }));
+}
+
 /** Where an instant is drawn, 0 to 1. */
 export interface Scale {
   (at: number): number;
@@ -192,6 +222,9 @@ const KINDS: Readonly<Record<string, MarkKind>> = {
 export function wordsOf({ event, detail = {} }: TimelineEntry): string {
   const reason = typeof detail["reason"] === "string" ? `: ${detail["reason"]}` : "";
   if (event === "end") return `Ended${reason}`;
+  const { turn, minor } = detail;
+  if (typeof turn === "string") return `The ${turn} has the turn`;
+  if (typeof minor === "number") return `Sync point ${minor}`;
   return WORDS[event] ?? event;
 }
 

@@ -4,6 +4,8 @@ import { createSessions, parseHandle } from "../../src/web.ts";
 import type { Notice } from "./pages.ts";
 import { confirmPage, homePage, signInPage, thiefPage } from "./pages.ts";
 import { Thief } from "./thief.ts";
+import { uploadPage } from "./upload-page.ts";
+import { script, Uploads } from "./uploads.ts";
 import type { User } from "./users.ts";
 import { Users } from "./users.ts";
 
@@ -13,22 +15,26 @@ type Data = { readonly afterConfirm?: string; readonly notice?: string };
 export interface Demo {
   readonly sessions: Sessions<Data>;
   readonly handle: (request: IncomingMessage, response: ServerResponse) => void;
+  /** Lets uploads go, with all they have brought made durable. */
+  close(): Promise<void>;
 }
 
 /** The demo over a kernel: plain node:http, so that nothing stands between you and what Holdfast does. */
-export async function createDemo(kernel: Kernel): Promise<Demo> {
+export async function createDemo(kernel: Kernel, folder: string): Promise<Demo> {
   const users = await Users.withTwo();
   const sessions = createSessions<Data>({
     kernel,
     remember: "30d",
     limits: { perPrincipal: 10, onLimit: "evict-oldest" },
   });
-  const site = new Site(sessions, users, new Thief(kernel));
+  const uploads = await Uploads.open(kernel, (request) => sessions.of(request), folder);
+  const site = new Site(sessions, users, new Thief(kernel), uploads);
   return {
     sessions,
     handle: (request, response) => {
       site.answer(request, response).catch((error: unknown) => fail(response, error));
     },
+    close: () => uploads.close(),
   };
 }
 
@@ -44,8 +50,10 @@ class Site {
   readonly #sessions: Sessions<Data>;
   readonly #users: Users;
   readonly #thief: Thief;
+  readonly #uploads: Uploads;
 
-  constructor(sessions: Sessions<Data>, users: Users, thief: Thief) {
+  constructor(sessions: Sessions<Data>, users: Users, thief: Thief, uploads: Uploads) {
+    this.#uploads = uploads;
     this.#sessions = sessions;
     this.#users = users;
     this.#thief = thief;
@@ -54,13 +62,14 @@ class Site {
   async answer(request: IncomingMessage, response: ServerResponse): Promise<void> {
     response.setHeader(
       "content-security-policy",
-      "default-src 'none'; style-src 'unsafe-inline'; form-action 'self'; frame-ancestors 'none'",
+      "default-src 'none'; style-src 'unsafe-inline'; script-src 'self'; connect-src 'self'; form-action 'self'; frame-ancestors 'none'",
     );
     response.setHeader("x-content-type-options", "nosniff");
     response.setHeader("referrer-policy", "same-origin");
     const session = await this.#sessions.node(request, response);
     if (session === undefined) return;
     const path = (request.url ?? "/").split("?", 1)[0] ?? "/";
+    if (await this.#uploads.answer(request, response, path)) return;
     const user = session.principal === undefined ? undefined : this.#users.find(session.principal);
     const visit = { request, response, session, path, user };
     if (request.method === "GET" || request.method === "HEAD") return this.#show(visit);
@@ -74,6 +83,13 @@ class Site {
     if (path.startsWith("/thief/") && copy !== undefined) return page(response, thiefPage(copy));
     if (path === "/api/me")
       return json(response, user === undefined ? 401 : 200, { user: user?.name, session: session.handle });
+    if (path === "/api/uploads")
+      return json(response, user === undefined ? 401 : 200, await this.#uploads.of(session.handle));
+    const module = path.startsWith("/script/") ? await script(path) : undefined;
+    if (module !== undefined) return javascript(response, module);
+    if (path === "/uploads" && user !== undefined && session.handle !== undefined)
+      return page(response, uploadPage(user, session.handle));
+    if (path === "/uploads") return redirect(response, "/", "Sign in first.");
     if (path === "/confirm" && user !== undefined) return page(response, confirmPage(user));
     if (path !== "/") return send(response, 404, "There is nothing here.");
     if (user === undefined) return page(response, signInPage(takeNotice(request)));
@@ -224,6 +240,11 @@ function page(response: ServerResponse, text: string, status = 200): void {
 function json(response: ServerResponse, status: number, body: object): void {
   response.writeHead(status, { "content-type": "application/json", "cache-control": "no-store" });
   response.end(JSON.stringify(body));
+}
+
+function javascript(response: ServerResponse, text: string): void {
+  response.writeHead(200, { "content-type": "text/javascript; charset=utf-8", "cache-control": "no-cache" });
+  response.end(text);
 }
 
 function send(response: ServerResponse, status: number, text: string): void {

@@ -10,6 +10,10 @@ const { port, data } = readArguments(
   "The gateway with its console, and a small site whose sessions it shows.",
 );
 const ADMIN_PORT = 7070;
+const HOW: Readonly<Record<string, string>> = {
+  socks: " (user demo, password demo; to this machine only)",
+  transfer: " (for holdfast put; user demo, password demo)",
+};
 
 try {
   await main();
@@ -22,6 +26,7 @@ try {
 
 async function main(): Promise<void> {
   const stop = stopSignal();
+  const users = [{ name: "demo", hash: await hashPassword("demo") }];
   const gateway = await up({
     data,
     log: { level: "warn" },
@@ -33,16 +38,18 @@ async function main(): Promise<void> {
         mechanism: "socks",
         name: "proxy",
         port: 0,
-        users: [{ name: "demo", hash: await hashPassword("demo") }],
+        users,
         rules: [{ action: "allow", addresses: ["loopback"] }],
       },
+      { mechanism: "transfer", name: "uploads", port: 0, users },
     ],
   });
-  const demo = await createDemo(gateway.kernel);
-  const site = createServer(demo.handle);
+  const demo = await createDemo(gateway.kernel, data);
+  // An upload may take as long as it moves.
+  const site = createServer({ requestTimeout: 0 }, demo.handle);
   await listen(site, port);
   for (const { name, mechanism, address } of gateway.listeners) {
-    const how = mechanism === "socks" ? " (user demo, password demo; to this machine only)" : "";
+    const how = HOW[mechanism] ?? "";
     say(`${name.padEnd(8)} ${address}${how}`);
   }
   say(`console  ${gateway.adminOrigin}`);
@@ -52,6 +59,7 @@ async function main(): Promise<void> {
   await stop;
   site.close();
   site.closeIdleConnections();
+  await demo.close();
   await gateway.close();
   site.closeAllConnections();
 }

@@ -4,6 +4,7 @@ import type { Markup } from "./html.ts";
 import { html, Markup as Raw } from "./html.ts";
 import { STYLE } from "./style.ts";
 import type { Copy } from "./thief.ts";
+import { uploadCard } from "./upload-page.ts";
 import type { User } from "./users.ts";
 
 export interface Notice {
@@ -104,6 +105,7 @@ export function homePage(home: Home): string {
           ${sessions.map((one) => sessionItem(one, mine, now))}
         </ul>
       </section>
+      ${uploadCard()}
       <div class="grid">${emailCard(home)} ${thiefCard(home)}</div>
       <section class="card">
         <h2>This session, phase by phase</h2>

@@ -36,6 +36,12 @@ export const EXIT = {
   unreachable: 4,
   /** A revocation ended every session, but some connection could not be proved closed. */
   incomplete: 5,
+  /** A server was inspected, and something about it is to be mended. */
+  wanting: 6,
+  /** A transfer was interrupted; the same command goes on. */
+  paused: 7,
+  /** The bytes are not those they should be: a digest differs, or the file changed meanwhile. */
+  altered: 8,
 } as const;
 
 /** A mistake in how a command was called, or a failure that it can explain; `exit` is its code. */

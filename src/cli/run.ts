@@ -45,11 +45,11 @@ export async function run(
     });
     return await command.run(values, positionals, terminal);
   } catch (error) {
-    if (terminal.signal.aborted) return EXIT.done;
     if (error instanceof CommandError) {
       terminal.error(`${error.message}\n`);
       return error.exit;
     }
+    if (terminal.signal.aborted) return EXIT.done;
     if (error instanceof TypeError && "code" in error && String(error.code).startsWith("ERR_PARSE_ARGS")) {
       terminal.error(
         `${error.message.split(". To specify")[0]}. "holdfast ${command.name} --help" lists the options.\n`,
@@ -70,7 +70,9 @@ Sessions of every kind: see them, end them, prove that they ended.
 ${commands.map((command) => `  ${command.name.padEnd(width)}  ${command.summary}`).join("\n")}
 
 "holdfast COMMAND --help" tells more. Exit codes: 0 done, 1 failed, 2 called wrongly, 3 no such thing,
-4 the gateway cannot be reached or does not know you, 5 revoked but not every connection is proved closed.
+4 the gateway cannot be reached or does not know you, 5 revoked but not every connection is proved closed,
+6 inspected, and something is to be mended, 7 a transfer is paused, and the same command goes on, 8 the bytes are not
+those they should be.
 `;
 }
 

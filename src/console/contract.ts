@@ -174,6 +174,17 @@ export interface Summary {
     readonly address: string;
     readonly open: number;
   }[];
+  /** TLS handshakes on this node's own ports since it started; absent when none of them speaks TLS. */
+  readonly tls?: TlsFigures;
+}
+
+export interface TlsFigures {
+  readonly handshakes: number;
+  /** Of them, those in which the client had a session to resume. */
+  readonly offered: number;
+  readonly resumed: number;
+  /** Why sessions that were offered did not resume. */
+  readonly refusals: Readonly<Record<string, number>>;
 }
 
 /** How many sessions came and went in each step of the last quarter of an hour, the oldest first. */

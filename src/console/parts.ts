@@ -6,6 +6,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 
 import type { Revocations } from "../governance/index.ts";
 import type { Kernel } from "../kernel/index.ts";
+import type { TlsFigures } from "./contract.ts";
 
 export interface ConsoleParts {
   /** Started; the console neither starts nor closes it. Its own sign-ins are `web` sessions of this kernel. */
@@ -21,6 +22,8 @@ export interface ConsoleParts {
   readonly secure: boolean;
   /** How many times something was refused since the start, by reason: `locked`, `limit-reached`, `expired`, `reused`, … */
   readonly refusals: () => Readonly<Record<string, number>>;
+  /** What the node's own TLS ports have done; undefined when there are none. */
+  readonly tls: () => TlsFigures | undefined;
   readonly log: ConsoleLog;
 }
 

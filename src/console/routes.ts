@@ -154,6 +154,7 @@ export function routes(parts: RouteParts): readonly Route[] {
       role: "viewer",
       run: async () => {
         await view.ready();
+        const tls = parts.tls();
         return ok<Summary>({
           at: kernel.clock.now(),
           node: kernel.node,
@@ -165,6 +166,7 @@ export function routes(parts: RouteParts): readonly Route[] {
           listeners: parts
             .listeners()
             .map(({ name, mechanism, address, open }) => ({ name, mechanism, address, open })),
+          ...(tls !== undefined && { tls }),
         });
       },
     },

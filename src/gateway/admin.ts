@@ -1,18 +1,16 @@
-import type { IncomingMessage, ServerResponse } from "node:http";
-import { createServer } from "node:http";
-import { createServer as createSecureServer } from "node:https";
+import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Console } from "../console/index.ts";
 import { HoldfastError } from "../kernel/index.ts";
-import type { Certificate } from "./certificate.ts";
 import type { AdminConfig } from "./config.ts";
 import { listening, stopServer } from "./http-server.ts";
 import { addressOf, isLoopback } from "./listener.ts";
+import type { TlsRoom } from "./tls.ts";
 
 const ADMIN_PORT = 7070;
 
 export interface AdminParts {
   readonly config: AdminConfig;
-  readonly certificate: Certificate | undefined;
+  readonly tls: TlsRoom;
   readonly ready: () => string | undefined;
   readonly metrics: () => Promise<string>;
 }
@@ -20,20 +18,15 @@ export interface AdminParts {
 /** The admin port: health, metrics, and everything else the console's. It listens before the console exists. */
 export class AdminServer {
   readonly #parts: AdminParts;
-  readonly #server: ReturnType<typeof createServer>;
+  readonly #server: Server;
   console: Console | undefined;
 
   constructor(parts: AdminParts) {
     this.#parts = parts;
     assertSafe(parts.config);
-    const serve = (request: IncomingMessage, response: ServerResponse): void =>
+    this.#server = parts.tls.httpServer("admin", parts.config.tls, (request, response) => {
       void this.#answer(request, response);
-    if (parts.certificate === undefined) this.#server = createServer(serve);
-    else {
-      const secure = createSecureServer(parts.certificate.options, serve);
-      parts.certificate.onChange((options) => secure.setSecureContext(options));
-      this.#server = secure;
-    }
+    });
   }
 
   async listen(): Promise<void> {
@@ -46,7 +39,7 @@ export class AdminServer {
 
   /** Where a browser on this machine reaches it. */
   get origin(): string {
-    const own = addressOf(this.#parts.certificate === undefined ? "http" : "https", this.#server);
+    const own = addressOf(this.#parts.config.tls === undefined ? "http" : "https", this.#server);
     return (
       this.#parts.config.origin ?? own.replace("//0.0.0.0:", "//127.0.0.1:").replace("//[::]:", "//[::1]:")
     );

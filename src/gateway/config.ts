@@ -15,6 +15,7 @@ export interface Config {
   readonly data?: string;
   readonly store?: StoreConfig;
   readonly admin?: AdminConfig;
+  readonly "tls-sessions"?: TlsSessionsConfig;
   readonly log?: { readonly level?: string };
   readonly policy?: { readonly lease?: string; readonly "retain-ended"?: string; readonly receipt?: string };
   readonly limits?: readonly LimitConfig[];
@@ -40,6 +41,20 @@ export interface AdminConfig {
 export interface TlsConfig {
   readonly cert: string;
   readonly key: string;
+  readonly "client-ca"?: string;
+}
+
+export interface TlsSessionsConfig {
+  readonly mode?: "ticket" | "cache" | "both" | "off";
+  readonly cluster?: string;
+  readonly secret?: string;
+  readonly "secret-file"?: string;
+  readonly keys?: "derived" | "ratchet" | "random";
+  readonly epoch?: string;
+  readonly "max-ticket-age"?: string;
+  readonly "max-chain-age"?: string;
+  readonly "single-use"?: boolean;
+  readonly "max-entries"?: number;
 }
 
 export interface LimitConfig {
@@ -177,7 +192,8 @@ function explain(error: ErrorObject, key: string | undefined): string {
       : undefined;
   const wanted =
     typeof title === "string" ? `must be ${title}` : (described ?? error.message ?? "is not right");
-  return `${wanted}; it is ${shown}`;
+  // JSON Schema's word for what is told to us and not by us.
+  return error.parentSchema?.["writeOnly"] === true ? wanted : `${wanted}; it is ${shown}`;
 }
 
 function pathOf(pointer: string): (string | number)[] {

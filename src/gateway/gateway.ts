@@ -5,7 +5,6 @@ import { Revocations } from "../governance/index.ts";
 import type { Kernel, MechanismPolicy, PrincipalLimit } from "../kernel/index.ts";
 import { createKernel, defaultPolicy } from "../kernel/index.ts";
 import { AdminServer } from "./admin.ts";
-import { Certificate } from "./certificate.ts";
 import type { Config, LimitConfig } from "./config.ts";
 import { disposeOfOwn } from "./departure.ts";
 import { FaultLog } from "./fault-log.ts";
@@ -15,7 +14,9 @@ import type { Log } from "./log.ts";
 import { createLog } from "./log.ts";
 import { Metrics } from "./metrics.ts";
 import { configSpan } from "./span.ts";
-import { openStore } from "./stores.ts";
+import { openStore, openStreams } from "./stores.ts";
+import { TlsRoom } from "./tls.ts";
+import { Topics } from "./topics.ts";
 
 export interface Gateway {
   readonly kernel: Kernel;
@@ -57,10 +58,11 @@ class RunningGateway implements Gateway {
   readonly #log: Log;
   readonly #version: string;
   readonly #data: string;
-  readonly #certificate: Certificate | undefined;
+  readonly #tls: TlsRoom;
   readonly #metrics: Metrics;
   readonly #revocations: Revocations;
   readonly #admin: AdminServer;
+  readonly #topics: Topics;
   #console: (Console & ConsoleTokens & ConsoleCounts) | undefined;
   #state: "starting" | "ready" | "draining" = "starting";
   #closing: Promise<void> | undefined;
@@ -85,12 +87,18 @@ class RunningGateway implements Gateway {
       },
       onFault: (error) => faults.report(error),
     });
-    this.#certificate = admin.tls === undefined ? undefined : new Certificate(admin.tls, this.#log);
-    this.#metrics = new Metrics(this.kernel, () => this.listeners);
+    this.#topics = new Topics(() => openStreams(config.store ?? { kind: "lmdb" }, this.#data));
+    this.#tls = new TlsRoom({
+      kernel: this.kernel,
+      config: config["tls-sessions"] ?? {},
+      data: this.#data,
+      log: this.#log,
+    });
+    this.#metrics = new Metrics(this.kernel, () => this.listeners, this.#tls);
     this.#revocations = new Revocations(this.kernel);
     this.#admin = new AdminServer({
       config: admin,
-      certificate: this.#certificate,
+      tls: this.#tls,
       ready: () => this.#unready(),
       metrics: async () => this.#metrics.text((await this.#console?.sessionCounts()) ?? []),
     });
@@ -116,8 +124,9 @@ class RunningGateway implements Gateway {
         })),
       version: this.#version,
       origin: this.#admin.origin,
-      secure: this.#certificate !== undefined,
+      secure: this.#config.admin?.tls !== undefined,
       refusals: () => this.kernel.refusals,
+      tls: () => this.#tls.figures(),
       log: this.#log,
     });
     this.#admin.console = this.#console;
@@ -126,7 +135,14 @@ class RunningGateway implements Gateway {
       if (kind === undefined) continue;
       const log = this.#log.child({ listener: config.name ?? config.mechanism });
       const limit = this.#limitOf(config.mechanism);
-      const context = { kernel: this.kernel, log, data: this.#data, limit };
+      const context = {
+        kernel: this.kernel,
+        log,
+        data: this.#data,
+        limit,
+        tls: this.#tls,
+        topics: this.#topics,
+      };
       this.listeners.push(await explained(config.name ?? config.mechanism, kind.listen(config, context)));
     }
     writeAdminFile(this.#data, {
@@ -143,7 +159,7 @@ class RunningGateway implements Gateway {
   }
 
   reload(): void {
-    this.#certificate?.reload();
+    this.#tls.reload();
   }
 
   close(): Promise<void> {
@@ -178,12 +194,13 @@ class RunningGateway implements Gateway {
         (left) => this.#log.info(left, "sessions left in good order"),
         (error: unknown) => this.#log.error({ err: error }, "sessions were left behind"),
       );
+    await this.#topics.close();
     await this.#console?.close();
     await this.#admin.close();
+    this.#tls.close();
     this.#revocations.close();
     await this.kernel.close();
     this.#metrics.close();
-    this.#certificate?.close();
     await this.kernel.store.close();
     this.#log.info({}, "stopped");
   }

@@ -2,7 +2,9 @@ import { isIPv4 } from "node:net";
 import type { Kernel, PrincipalLimit } from "../kernel/index.ts";
 import type { ListenerConfig } from "./config.ts";
 import type { Log } from "./log.ts";
+import type { Topics } from "./topics.ts";
 import type { JsonSchema } from "./schema.ts";
+import type { TlsRoom } from "./tls.ts";
 
 /** What a listener is given. */
 export interface ListenerContext {
@@ -12,6 +14,9 @@ export interface ListenerContext {
   readonly data: string;
   /** What the configuration says of this mechanism's principals. */
   readonly limit: PrincipalLimit | undefined;
+  /** What listeners write and read together, opened with the first use. */
+  readonly topics: Topics;
+  readonly tls: TlsRoom;
 }
 
 /** A mechanism, listening. */

@@ -2,6 +2,7 @@ import { collectDefaultMetrics, Counter, Gauge, Registry } from "prom-client";
 import type { Summary } from "../console/index.ts";
 import type { Kernel } from "../kernel/index.ts";
 import type { Listener } from "./listener.ts";
+import type { TlsRoom } from "./tls.ts";
 
 /** Prometheus metrics of one gateway. Names follow OpenTelemetry's conventions where it has one for the thing. */
 export class Metrics {
@@ -9,7 +10,7 @@ export class Metrics {
   readonly #stop: () => void;
   #sessions: Summary["sessions"] = [];
 
-  constructor(kernel: Kernel, listeners: () => readonly Listener[]) {
+  constructor(kernel: Kernel, listeners: () => readonly Listener[], tls: TlsRoom) {
     const registers = [this.registry];
     collectDefaultMetrics({ register: this.registry });
     const events = new Counter({
@@ -31,6 +32,7 @@ export class Metrics {
       if (entry.event === "end" && typeof reason === "string") ended.inc({ mechanism, reason });
     });
     this.#gauges(kernel, listeners);
+    this.#tlsGauges(tls);
   }
 
   /** `sessions`: live ones of all nodes. */
@@ -44,26 +46,8 @@ export class Metrics {
     this.registry.clear();
   }
 
-  /** Read when they are asked for. */
   #gauges(kernel: Kernel, listeners: () => readonly Listener[]): void {
-    const registers = [this.registry];
-    const make = (
-      name: string,
-      help: string,
-      labelNames: string[],
-      collect: (gauge: Gauge) => void | Promise<void>,
-    ): void => {
-      new Gauge({
-        name,
-        help,
-        labelNames,
-        registers,
-        async collect() {
-          this.reset();
-          await collect(this);
-        },
-      });
-    };
+    const make = this.#make.bind(this);
     make("holdfast_sessions", "Live sessions of all nodes", ["mechanism", "state"], (gauge) => {
       for (const { mechanism, state, count } of this.#sessions) gauge.set({ mechanism, state }, count);
     });
@@ -88,6 +72,72 @@ export class Metrics {
       const stats = await kernel.store.stats();
       for (const [figure, value] of Object.entries(stats))
         gauge.set({ kind: kernel.store.kind, figure }, value);
+    });
+  }
+
+  #tlsGauges(tls: TlsRoom): void {
+    this.#make(
+      "holdfast_tls_handshakes",
+      "TLS handshakes on this node's ports since its start",
+      ["port", "version", "outcome"],
+      (gauge) => {
+        for (const [port, { full, resumed }] of tls.metrics()) {
+          for (const [version, count] of Object.entries(full))
+            gauge.set({ port, version, outcome: "full" }, count);
+          for (const [version, count] of Object.entries(resumed))
+            gauge.set({ port, version, outcome: "resumed" }, count);
+        }
+      },
+    );
+    this.#make(
+      "holdfast_tls_full",
+      "TLS handshakes that were full, by reason; not-offered: the client had nothing to resume",
+      ["port", "reason"],
+      (gauge) => {
+        for (const [port, { fullBecause }] of tls.metrics())
+          for (const [reason, count] of Object.entries(fullBecause)) gauge.set({ port, reason }, count);
+      },
+    );
+    this.#make("holdfast_tls_tickets", "TLS tickets issued since the start", ["port", "kind"], (gauge) => {
+      for (const [port, { tickets }] of tls.metrics())
+        for (const [kind, count] of Object.entries(tickets)) gauge.set({ port, kind }, count);
+    });
+    this.#make(
+      "holdfast_tls_epochs",
+      "TLS tickets taken, by the epoch of their key; ahead: this node's clock is behind others'",
+      ["port", "epoch"],
+      (gauge) => {
+        for (const [port, { epochs }] of tls.metrics())
+          for (const [epoch, count] of Object.entries(epochs)) gauge.set({ port, epoch }, count);
+      },
+    );
+    this.#make(
+      "holdfast_tls_cache",
+      "TLS sessions kept in the store by this node",
+      ["port", "figure"],
+      (gauge) => {
+        for (const [port, { cache }] of tls.metrics())
+          for (const [figure, count] of Object.entries(cache)) gauge.set({ port, figure }, count);
+      },
+    );
+  }
+
+  /** A gauge that is read when it is asked for. */
+  #make(
+    name: string,
+    help: string,
+    labelNames: string[],
+    collect: (gauge: Gauge) => void | Promise<void>,
+  ): void {
+    new Gauge({
+      name,
+      help,
+      labelNames,
+      registers: [this.registry],
+      async collect() {
+        this.reset();
+        await collect(this);
+      },
     });
   }
 }

@@ -20,6 +20,11 @@ admin:
   port: 7070
   # tls: { cert: /etc/holdfast/cert.pem, key: /etc/holdfast/key.pem }
 
+# How TLS sessions resume wherever there is a certificate. With the same secret on every node, on any of them.
+# tls-sessions:
+#   mode: ticket
+#   secret: \${TLS_SECRET}
+
 log:
   level: info
 
@@ -45,6 +50,7 @@ listeners:
     host: 127.0.0.1
     port: 7080
     preset: aal2
+    # tls: { cert: /etc/holdfast/cert.pem, key: /etc/holdfast/key.pem }
 
   # A SOCKS proxy (4, 4a and 5), each relay a session. Without users everybody may, and only from this machine.
   # - mechanism: socks
@@ -82,4 +88,47 @@ listeners:
   #   keepalive: { every: 60s, during: idle }
   #   limits: { per-peer: 256, idle: 12h }
   #   name-service: { broadcast: 192.0.2.255, register: none }
+
+  # Topics that people and programs write and read in dialogs that outlive their connections: WebSocket and event streams
+  # at /dialog, and for curl and EventSource at /topics/NAME. Web logins may come, and users.
+  # - mechanism: dialog
+  #   name: talk
+  #   host: 127.0.0.1
+  #   port: 7710
+  #   tcp-port: 7711
+  #   tls: { cert: /etc/holdfast/cert.pem, key: /etc/holdfast/key.pem }
+  #   users:
+  #     - { name: alice, hash: "\${ALICE_HASH}" }
+  #   topics:
+  #     - { name: news, keep: 10000, readers: ["*"], writers: [alice] }
+  #     - { name: syslog, writers: [] }
+  #   hold: 2m
+
+  # A syslog receiver (RFC 5424 over UDP, TCP and TLS) that writes such a topic.
+  # - mechanism: syslog
+  #   name: logs
+  #   host: 127.0.0.1
+  #   port: 5514
+  #   topic: syslog
+  #   keep: 100000
+  #   tls-port: 6514
+  #   tls: { cert: /etc/holdfast/cert.pem, key: /etc/holdfast/key.pem }
+
+  # Uploads that go on where they stopped (tus, IETF resumable uploads), and ranged downloads of them. Without users,
+  # tokens and web everybody may, and only from this machine.
+  # - mechanism: transfer
+  #   name: uploads
+  #   host: 127.0.0.1
+  #   port: 7090
+  #   folder: ./data/uploads
+  #   # Finished files appear here under their own names.
+  #   deliver: ./data/incoming
+  #   users:
+  #     - { name: alice, hash: "\${ALICE_HASH}" }
+  #   tokens:
+  #     - { name: backup, token: "\${BACKUP_TOKEN}" }
+  #   # Whoever is signed in through the web listener may too, and signing out ends the upload.
+  #   web: { cookie: __Host-session }
+  #   origins: ["https://app.example"]
+  #   limits: { max-bytes: 1099511627776, expires: 24h, max-age: 7d, open-uploads: 1000, idle: 1m }
 `;

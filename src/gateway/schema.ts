@@ -14,11 +14,81 @@ const tls = {
   type: "object",
   additionalProperties: false,
   required: ["cert", "key"],
-  description: "Read again when the files change, and on SIGHUP.",
+  description:
+    "Serve over TLS. The files are read again when they change, and on SIGHUP; sessions resume all the same.",
   properties: {
     cert: { type: "string", description: "PEM file with the certificate and its chain." },
     key: { type: "string", description: "PEM file with the private key." },
+    "client-ca": {
+      type: "string",
+      description:
+        "PEM file with the authorities of clients' certificates. With it, only clients with a certificate of theirs are let in, whether they resume or not.",
+    },
   },
+} as const;
+
+const tlsSessions = {
+  type: "object",
+  additionalProperties: false,
+  description: "How TLS sessions resume, on the admin port and on all listeners that have a certificate.",
+  properties: {
+    mode: {
+      enum: ["ticket", "cache", "both", "off"],
+      description:
+        "Where a session is kept: with the client, sealed in a ticket; in the store, under an ID; each client as it can; or nowhere. ticket when left out.",
+    },
+    cluster: {
+      type: "string",
+      minLength: 1,
+      description:
+        "Gateways with the same name here and the same secret take each other's sessions. holdfast when left out.",
+    },
+    secret: {
+      type: "string",
+      minLength: 32,
+      writeOnly: true,
+      title: 'a secret of at least 32 characters, such as "openssl rand -base64 32" prints',
+      description:
+        "What keys are made from, the same on every node. ${NAME} is taken from the environment. Whoever holds it can read what its keys protect.",
+    },
+    "secret-file": {
+      type: "string",
+      minLength: 1,
+      description:
+        "A file with the secret, in place of it. Read again on SIGHUP: the new one is accepted at once and made use of from the next epoch on.",
+    },
+    keys: {
+      enum: ["derived", "ratchet", "random"],
+      description:
+        "Where each epoch's keys come from: from the secret alone; each from the one before, which is erased; or new ones. The latter two are shared through the store, and the secret alone does not open what they have sealed. derived when left out.",
+    },
+    epoch: { ...span, description: "How long a key is in use. Every node changes it at the same time. 12h." },
+    "max-ticket-age": {
+      ...span,
+      description: "For how long what a client was given may be used, 7d at most. 6h.",
+    },
+    "max-chain-age": {
+      ...span,
+      description: "For how long after a full handshake one resumption may follow another. 24h.",
+    },
+    "single-use": {
+      type: "boolean",
+      description: "A ticket is taken once, which costs a write in the store each time. False when left out.",
+    },
+    "max-entries": {
+      type: "integer",
+      minimum: 1,
+      description:
+        "Sessions, and notes of used tickets, that this node keeps in the store for each port. 20000.",
+    },
+  },
+  allOf: [
+    {
+      not: { required: ["secret", "secret-file"] },
+      writeOnly: true,
+      title: 'given either "secret" or "secret-file"',
+    },
+  ],
 } as const;
 
 const store = {
@@ -110,6 +180,7 @@ export function configSchema(kinds: Readonly<Record<string, JsonSchema>>): JsonS
           },
         },
       },
+      "tls-sessions": tlsSessions,
       log: {
         type: "object",
         additionalProperties: false,
@@ -158,4 +229,4 @@ export function configSchema(kinds: Readonly<Record<string, JsonSchema>>): JsonS
   };
 }
 
-export { span as spanSchema };
+export { span as spanSchema, tls as tlsSchema };

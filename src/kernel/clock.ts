@@ -1,15 +1,18 @@
 /** The only source of time the kernel and the stores have. Instants are milliseconds since the Unix epoch. */
 export interface Clock {
   now(): number;
-  /** Calls `run` once after `ms`; the returned function cancels it. A waiting timer does not keep the process alive. */
-  after(ms: number, run: () => void): () => void;
+  /**
+   * Calls `run` once after `ms`; the returned function cancels it. A waiting timer does not keep the process alive,
+   * unless somebody waits for it (`awaited`).
+   */
+  after(ms: number, run: () => void, awaited?: boolean): () => void;
 }
 
 export const systemClock: Clock = {
   now: () => Date.now(),
-  after(ms, run) {
+  after(ms, run, awaited = false) {
     const timer = setTimeout(run, ms);
-    timer.unref();
+    if (!awaited) timer.unref();
     return () => clearTimeout(timer);
   },
 };

@@ -46,6 +46,18 @@ export class Endings {
     return ended?.record;
   }
 
+  /** As `end`, and resolves when no near cache of any node answers with the session either. */
+  async endEverywhere(
+    target: SessionRecord | Handle,
+    options: EndOptions,
+    hooks?: EndHooks,
+  ): Promise<SessionRecord | undefined> {
+    const ended = await this.end(target, options, hooks);
+    // Nobody can come with a secret where there is none.
+    if (ended === undefined || hasSecret(ended)) await this.#core.store.settled?.();
+    return ended;
+  }
+
   /** Ends a session for a limit of its own, unless it was used or ended meanwhile. */
   expire(record: SessionRecord, reason: EndReason): Promise<SessionRecord | undefined> {
     const still = (current: SessionRecord): boolean => expiryOf(current, this.#core.clock.now()) === reason;
@@ -63,4 +75,8 @@ export class Endings {
       );
     }
   }
+}
+
+function hasSecret({ credentials }: SessionRecord): boolean {
+  return credentials.current !== undefined || credentials.pending !== undefined;
 }

@@ -11,11 +11,16 @@ import type { EndOptions, Established } from "./requests.ts";
 import type { Authentication, Checkpoint, Draft, Json, Mode, Peer, SessionRecord } from "./record.ts";
 import type { CredentialKey, Handle } from "./secret.ts";
 import { credentialKey, mintHandle, mintSecret, shardOfHandle, shardOfPrincipal } from "./secret.ts";
-import type { Ack, Standing } from "./store.ts";
+import type { Ack, CreateOutcome, Standing } from "./store.ts";
 
 export interface EstablishRequest {
   readonly mechanism: string;
   readonly mode: Mode;
+  /**
+   * A name made beforehand with `mintHandle` in the principal's shard, for a mechanism that had to hand it out before the
+   * session could be written. Minted here when left out.
+   */
+  readonly handle?: Handle;
   /** Who it belongs to; with a parent it is the parent's and may be left out. */
   readonly principal?: string;
   /** The session it is opened under: it ends when that one does. */
@@ -96,7 +101,7 @@ export class Establisher {
     parent: SessionRecord | undefined,
   ): Promise<Established> {
     const { store, clock, policy, node } = this.#core;
-    const shard = parent === undefined ? shardOfPrincipal(principal) : shardOfHandle(parent.handle);
+    const shard = shardOf(request.handle, principal, parent);
     const read = store.standing(principal);
     const began = read instanceof Promise ? await read : read;
     let standing = began;
@@ -104,38 +109,44 @@ export class Establisher {
       const now = clock.now();
       const secret = request.credential === false ? undefined : mintSecret(shard);
       const key = secret === undefined ? undefined : (credentialKey(secret.reveal()) as CredentialKey);
-      const handle = mintHandle(shard);
+      const handle = request.handle ?? mintHandle(shard);
       // The first standing stays in the record, so that a revocation which came in between still applies to it.
       const record = draftRecord(request, { handle, principal, parent, key, now, node, standing: began });
       const unbarred = this.#assertUnbarred(record, standing, now);
       if (unbarred !== undefined) await unbarred;
-      if (await this.#commit(request, record, standing))
-        return secret === undefined ? { record } : { record, secret };
-      standing = await store.standing(principal);
-      if (standing.epoch > began.epoch) throw revokedMeanwhile(principal);
+      const outcome = await this.#commit(request, record, standing);
+      if (outcome === "created") return secret === undefined ? { record } : { record, secret };
+      if (outcome === "exists" && request.handle !== undefined) break;
+      if (outcome === "stale-standing") {
+        standing = await store.standing(principal);
+        if (standing.epoch > began.epoch) throw revokedMeanwhile(principal);
+      }
     }
     throw new HoldfastError(
       "session-conflict",
-      "Revocations kept coming while the session was being made; try again.",
+      "Revocations kept coming while the session was being made, or its handle is in use; try again.",
     );
   }
 
-  /** False when the standing has moved, or the handle is taken. */
-  async #commit(request: EstablishRequest, record: SessionRecord, standing: Standing): Promise<boolean> {
+  async #commit(
+    request: EstablishRequest,
+    record: SessionRecord,
+    standing: Standing,
+  ): Promise<CreateOutcome> {
     const { store } = this.#core;
     const { carriage } = this.#parts;
     const { transport } = request;
     // Before the write: whatever ends the session is journalled after it, and will find the transport here.
     if (transport !== undefined) carriage.expect(record, transport);
-    let created = false;
+    let outcome: CreateOutcome | undefined;
     try {
-      const outcome = await store.create(record, this.#journal(request, record), standing, request.ack);
-      created = outcome === "created";
+      outcome = await store.create(record, this.#journal(request, record), standing, request.ack);
     } finally {
-      if (!created && transport !== undefined) carriage.detach(record.handle, transport);
+      if (outcome !== "created" && transport !== undefined) carriage.detach(record.handle, transport);
     }
-    if (created && transport !== undefined && carriage.deaf) await carriage.refuse(record.handle);
-    return created;
+    if (outcome === "created" && transport !== undefined && carriage.deaf)
+      await carriage.refuse(record.handle);
+    return outcome;
   }
 
   #journal(request: EstablishRequest, record: SessionRecord): JournalDraft[] {
@@ -222,7 +233,7 @@ export class Establisher {
     await Promise.all(
       others
         .slice(0, excess)
-        .map((one) => endings.end(one, { reason: "evicted", detail: { by: mine.handle } })),
+        .map((one) => endings.endEverywhere(one, { reason: "evicted", detail: { by: mine.handle } })),
     );
   }
 
@@ -233,7 +244,7 @@ export class Establisher {
     detail: NonNullable<EndOptions["detail"]>,
   ): Promise<void> {
     if (transport !== undefined) this.#parts.carriage.detach(record.handle, transport);
-    await this.#parts.endings.end(record, { reason: "refused", detail });
+    await this.#parts.endings.endEverywhere(record, { reason: "refused", detail });
   }
 }
 
@@ -261,6 +272,20 @@ function within(
   if (span("absoluteMs") !== Infinity) request.absoluteMs = span("absoluteMs");
   if (perPrincipal !== Infinity) request.limit = limit;
   return request;
+}
+
+/** Where the session's handle, secret and index are; a handle made beforehand has to agree with its principal's. */
+function shardOf(
+  handle: Handle | undefined,
+  principal: string | undefined,
+  parent: SessionRecord | undefined,
+): number {
+  const shard = parent === undefined ? shardOfPrincipal(principal) : shardOfHandle(parent.handle);
+  if (handle === undefined || shardOfHandle(handle) === shard) return shard;
+  if (principal === undefined && parent === undefined) return shardOfHandle(handle);
+  throw new HoldfastError("invalid-argument", "A handle made beforehand is in its principal's shard.", {
+    detail: { handle, shard },
+  });
 }
 
 interface Ingredients {

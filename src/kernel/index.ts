@@ -1,6 +1,8 @@
 export * from "./barrier.ts";
 export * from "./clock.ts";
 export * from "./errors.ts";
+export { following } from "./following.ts";
+export type { Following, Looks } from "./following.ts";
 export type { EstablishRequest, PrincipalLimit } from "./establish.ts";
 export * from "./journal.ts";
 export type { Refusal } from "./judge.ts";

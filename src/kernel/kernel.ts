@@ -72,7 +72,7 @@ export class Kernel {
     this.node = options.node ?? `node-${mintHandle(0).slice(2, 10)}`;
     this.policy = { ...defaultPolicy, ...options.policy };
     const core = new Core(this, options.onFault ?? (() => {}));
-    const end: Endings["end"] = (target, note, hooks) => this.end(target, note, hooks);
+    const end = this.endForNow;
     const carriage = new Carriage(core, () => this.#feed, end);
     this.#feed = new Feed(this.store, this.clock, {
       entry: (entry) => {
@@ -90,13 +90,8 @@ export class Kernel {
     this.#carriage = carriage;
     this.#writes = new Writes(core, this.#feed);
     this.#endings = new Endings(core, this.#writes, carriage);
-    this.#establisher = new Establisher({
-      core,
-      feed: this.#feed,
-      carriage,
-      endings: this.#endings,
-      lookUp: (handle) => this.lookUp(handle),
-    });
+    const lookUp = (handle: Handle): ReturnType<Kernel["lookUp"]> => this.lookUp(handle);
+    this.#establisher = new Establisher({ core, feed: this.#feed, carriage, endings: this.#endings, lookUp });
     this.#gate = new Gate({
       core,
       feed: this.#feed,
@@ -329,15 +324,16 @@ export class Kernel {
   // ── terminate, refuse afterwards ────────────────────────────────────────────────────────────────────────────
 
   /**
-   * Ends a session and everything opened under it, and closes what this node carries of them. Resolves with the ended
-   * record, or `undefined` when there was nothing left to end.
+   * Ends a session and everything opened under it, and closes what this node carries of them. Resolves when no node
+   * takes its secret any more, near caches included, with the ended record, or `undefined` when there was nothing left
+   * to end.
    */
   end(
     target: SessionRecord | Handle,
     options: EndOptions,
     hooks?: EndHooks,
   ): Promise<SessionRecord | undefined> {
-    return this.#endings.end(target, options, hooks);
+    return this.#endings.endEverywhere(target, options, hooks);
   }
 
   /** Ends a session for a limit of its own, unless it was used or ended meanwhile. */
@@ -352,7 +348,7 @@ export class Kernel {
 
   /**
    * Ends every session `selector` means: those committed before the call, and those being made while it runs. Resolves
-   * when the store refuses all of them; near caches of other nodes follow within milliseconds, and the receipts go on filling in as their transports close.
+   * when no node takes any of them any more, near caches included; the receipts go on filling in as transports close.
    */
   revoke(selector: Selector, options: RevokeOptions): Promise<Revocation> {
     return this.#revoker.revoke(selector, options);
@@ -391,6 +387,9 @@ export class Kernel {
   reloadBarriers(): Promise<void> {
     return this.#feed.reload();
   }
+
+  /** As `end`, but other nodes' near caches may still answer with the session for a moment. */
+  readonly endForNow: Endings["end"] = (...how) => this.#endings.end(...how);
 
   /** One pass over what is due; returns how many sessions it ended or forgot. */
   sweep(): Promise<number> {

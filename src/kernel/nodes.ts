@@ -125,7 +125,7 @@ export class NodeLeases {
     if (record.resumableMs === undefined || record.state === "negotiating") {
       // Not if it went on elsewhere after this list was read.
       const still = (current: SessionRecord): boolean => current.owner?.epoch === record.owner?.epoch;
-      await this.#kernel.end(record, { reason: "crashed", by: "holdfast", detail }, { still });
+      await this.#kernel.endForNow(record, { reason: "crashed", by: "holdfast", detail }, { still });
       return;
     }
     try {

@@ -136,7 +136,7 @@ export class Revoker {
       const now = this.#kernel.clock.now();
       const refusal = judgeStanding(found, now, barriers);
       if (refusal !== "revoked" && refusal !== "locked") continue;
-      await this.#kernel.end(found.record, causeOf(found.record, barriers, now));
+      await this.#kernel.endForNow(found.record, causeOf(found.record, barriers, now));
     }
   }
 
@@ -149,7 +149,8 @@ export class Revoker {
   async #endAll(book: ReceiptBook): Promise<void> {
     const running = new Set<Promise<void>>();
     const failures: unknown[] = [];
-    for await (const { record } of matching(this.#kernel.store, book.selector)) {
+    const { store } = this.#kernel;
+    for await (const { record } of matching(store, book.selector)) {
       book.expect(record);
       const one: Promise<void> = this.#endOne(record, book)
         .catch((error: unknown) => void failures.push(error))
@@ -158,15 +159,16 @@ export class Revoker {
       if (running.size >= AT_ONCE) await Promise.race(running);
     }
     await Promise.all(running);
+    await store.settled?.();
     book.allEnded();
     if (failures.length > 0) throw failures[0];
     const detail = { [book.kind]: book.id, sessions: book.receipts.length };
-    await this.#kernel.store.append([this.#entry("note", book.by, detail)]);
+    await store.append([this.#entry("note", book.by, detail)]);
   }
 
   async #endOne(record: SessionRecord, book: ReceiptBook): Promise<void> {
     const options = { reason: "revoked", revocation: book.id, ...by(book.by) } as const;
-    const ended = await this.#kernel.end(record, options, { ended: (one) => book.ended(one) });
+    const ended = await this.#kernel.endForNow(record, options, { ended: (one) => book.ended(one) });
     if (ended === undefined) {
       const now = await this.#kernel.store.get(record.handle, { fresh: true });
       book.endedOtherwise(record.handle, now?.record.ended);

@@ -1,5 +1,6 @@
 import type { Barrier, BarrierDraft } from "./barrier.ts";
-import type { Change, JournalDraft, JournalEntry } from "./journal.ts";
+import type { Following } from "./following.ts";
+import type { JournalDraft, JournalEntry } from "./journal.ts";
 import type { SessionRecord } from "./record.ts";
 import type { CredentialKey, Handle } from "./secret.ts";
 
@@ -59,7 +60,12 @@ export interface SessionStore {
    * missed, then `live`, then entries as they come. The iterator throws `store-unavailable` when the feed is lost and
    * ends when `signal` is aborted.
    */
-  changes(from: string, options: { signal: AbortSignal }): AsyncIterable<Change>;
+  changes(from: string, options: { signal: AbortSignal }): Following;
+  /**
+   * Resolves when no cache of any process answers any more with what had been replaced before this call. Absent where
+   * nothing is cached.
+   */
+  settled?(): Promise<void>;
 
   /** Raises a principal's epoch and carries the live sessions in `keep` over into it. Returns the new epoch. */
   raiseEpoch(principal: string, keep: readonly Handle[], entry: JournalDraft): Promise<number>;
@@ -74,6 +80,8 @@ export interface SessionStore {
   putTicket(key: string, value: Uint8Array, expiresAt: number): Promise<boolean>;
   /** The value, to exactly one caller; `undefined` to everybody else and after `expiresAt`. */
   takeTicket(key: string, now: number): Promise<Uint8Array | undefined>;
+  /** The value without taking it, for what many may read until it expires. */
+  peekTicket(key: string, now: number): MaybePromise<Uint8Array | undefined>;
   /** Drops a ticket untaken. */
   dropTicket(key: string): Promise<void>;
 

@@ -25,7 +25,7 @@ export class ByteReader {
   byte(): number {
     const value = this.bytes[this.at];
     if (value === undefined) {
-      this.fail("it ends too early");
+      this.fail("short");
       return 0;
     }
     this.at++;
@@ -41,12 +41,12 @@ export class ByteReader {
       if (this.fault !== undefined) return 0;
       value += (byte & 0x7f) * scale;
       if (byte < 0x80) {
-        if (byte === 0 && length > 1) return this.fail("a number is not in its shortest form");
-        return value <= max && value <= MAX_VARINT ? value : this.fail(`a number is above ${max}`, true);
+        if (byte === 0 && length > 1) return this.fail("padded");
+        return value <= max && value <= MAX_VARINT ? value : this.fail(`above:${max}`, true);
       }
       scale *= 128;
     }
-    return this.fail("a number is longer than 8 bytes");
+    return this.fail("long");
   }
 
   /** As many bytes as the varint in front of them says, at most `max`; a view, not a copy. */
@@ -54,12 +54,12 @@ export class ByteReader {
     const size = this.varint(MAX_VARINT);
     if (this.fault !== undefined) return EMPTY;
     if (size > max) {
-      this.fail(`${size} bytes where at most ${max} are allowed`, true);
+      this.fail(`size:${max}`, true);
       return EMPTY;
     }
     const from = this.at;
     if (size > this.bytes.length - from) {
-      this.fail("it ends too early");
+      this.fail("short");
       return EMPTY;
     }
     this.at = from + size;
@@ -72,7 +72,7 @@ export class ByteReader {
     try {
       return decoder.decode(block);
     } catch {
-      this.fail("a text is not UTF-8");
+      this.fail("text");
       return "";
     }
   }
@@ -139,7 +139,11 @@ export class ByteWriter {
   take(): Uint8Array {
     const written = this.#bytes.subarray(0, this.#length);
     this.#length = 0;
-    if (this.#bytes.length <= ROOM_KEPT) return written.slice();
+    if (this.#bytes.length <= ROOM_KEPT) {
+      const taken = room(written.length);
+      taken.set(written);
+      return taken;
+    }
     this.#bytes = new Uint8Array(64);
     return written;
   }
@@ -153,6 +157,19 @@ export class ByteWriter {
   }
 }
 
+/** Zeroed bytes. Few of them share a piece of memory with others: allocating it for each costs more than filling it. */
+export function room(size: number): Uint8Array {
+  if (size > SLAB_BYTES / 8) return new Uint8Array(size);
+  if (slabUsed + size > slab.length) {
+    slab = new Uint8Array(SLAB_BYTES);
+    slabUsed = 0;
+  }
+  return slab.subarray(slabUsed, (slabUsed += size));
+}
+
+const SLAB_BYTES = 8192;
+let slab = new Uint8Array(0);
+let slabUsed = 0;
 const ROOM_KEPT = 1_048_576;
 const EMPTY = new Uint8Array(0);
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: true });

@@ -1,5 +1,5 @@
 import { strict as assert } from "node:assert";
-import { spawn, spawnSync } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdir, mkdtemp, open, readFile, rm, truncate, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -14,6 +14,7 @@ import type { LogRecord } from "../../src/mechanisms/transfer/storage/checkpoint
 import { openDiskStorage } from "../../src/mechanisms/transfer/storage/disk.ts";
 import { storageFaultReason } from "../../src/mechanisms/transfer/storage/fault.ts";
 import type { UploadId } from "../../src/mechanisms/transfer/storage/storage.ts";
+import { command, mountSkip, powerLossSkip, shutdownFileSystem } from "../peers/disk.ts";
 import { patternBytes } from "./transfer-writer.ts";
 
 const PROGRAM = join(import.meta.dirname, "transfer-writer.js");
@@ -330,37 +331,6 @@ async function assertLost(directory: string, id: UploadId, why: string): Promise
   assert.deepEqual(await storage.recover(id), { state: "lost", why });
   assert.deepEqual(await storage.claim(id, 2), { state: "lost", why });
   await storage.close();
-}
-
-/** EXT4_IOC_SHUTDOWN with NOLOGFLUSH: the file system stops where it is, its journal unwritten, as when power fails. */
-function shutdownFileSystem(place: string): void {
-  command("perl", [
-    "-e",
-    'open(F, "<", $ARGV[0]) or die $!; my $how = pack("L", 2); ioctl(F, 0x8004587D, $how) or die $!',
-    place,
-  ]);
-}
-
-function command(name: string, args: readonly string[]): void {
-  const done = spawnSync(name, args, { encoding: "utf8" });
-  if (done.status !== 0) throw new Error(`${name} ${args.join(" ")}: ${done.stderr || String(done.error)}`);
-}
-
-function mountSkip(): string | false {
-  if (process.getuid?.() !== 0 || process.platform !== "linux")
-    return "needs root on Linux, to mount a small file system";
-  return spawnSync("unshare", ["--mount", "mount", "-t", "tmpfs", "holdfast-test", "/mnt"]).status === 0
-    ? false
-    : "this machine allows no mounts";
-}
-
-function powerLossSkip(): string | false {
-  const mounts = mountSkip();
-  if (mounts !== false) return mounts;
-  for (const tool of ["mkfs.ext4", "losetup", "perl"]) {
-    if (spawnSync("sh", ["-c", `command -v ${tool}`]).status !== 0) return `needs ${tool}`;
-  }
-  return spawnSync("losetup", ["-f"]).status === 0 ? false : "this machine has no loop devices";
 }
 
 function generator(start: number): () => number {

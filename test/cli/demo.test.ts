@@ -1,15 +1,18 @@
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
+import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
+import { promisify } from "node:util";
 import { up } from "../../src/gateway/index.ts";
 import type { SessionRecord } from "../../src/kernel/index.ts";
 import { Users } from "../../src/mechanisms/socks/users.ts";
 
 const MAIN = new URL("../../src/cli/main.js", import.meta.url).pathname;
+
+const LISTED = /transfer +(established|suspended) .*\d+ %, [\d.]+ [KM]iB of [\d.]+ MiB/;
 
 test("holdfast demo fills a gateway with sessions of every mechanism, and ends all of them when it is stopped", async (t) => {
   const data = mkdtempSync(join(tmpdir(), "holdfast-demo-"));
@@ -25,7 +28,10 @@ test("holdfast demo fills a gateway with sessions of every mechanism, and ends a
     return found;
   };
   const seen = new Set<string>();
-  kernel.onEntry(({ event, mechanism, node }) => {
+  const positions = new Map<string, number[]>();
+  kernel.onEntry(({ event, mechanism, node, handle, detail }) => {
+    if (event === "checkpoint" && mechanism === "transfer" && handle !== undefined)
+      positions.set(handle, [...(positions.get(handle) ?? []), Number(detail?.["position"])]);
     if (event === "establish" && node?.startsWith("demo-") === true) seen.add(mechanism ?? "");
   });
   const child = spawn(process.execPath, [MAIN, "demo", "--data", data, "--people", "5"], { cwd: data });
@@ -34,13 +40,26 @@ test("holdfast demo fills a gateway with sessions of every mechanism, and ends a
   child.stdout.on("data", (chunk: Buffer) => (out += String(chunk)));
   child.stderr.on("data", (chunk: Buffer) => (errors += String(chunk)));
   const exited = once(child, "exit");
-  const wanted = ["netbios", "socks", "web"];
-  for (let attempt = 0; attempt < 1_200 && !wanted.every((one) => seen.has(one)); attempt++) {
+  const wanted = ["dialog", "netbios", "socks", "tls", "transfer", "web"];
+  // Uploads are there, and they move: what is acknowledged only grows.
+  const moving = (): boolean => [...positions.values()].some((one) => one.length >= 3);
+  const alive = (): boolean => wanted.every((one) => seen.has(one)) && moving();
+  for (let attempt = 0; attempt < 1_200 && !alive(); attempt++) {
     if (child.exitCode !== null) break;
     await new Promise((resolve) => setTimeout(resolve, 50));
   }
   assert.deepEqual([...seen].sort(), wanted, out + errors);
-  assert.ok((await living()).length > 0, out + errors);
+  assert.ok(moving(), out + errors);
+  for (const one of positions.values())
+    assert.deepEqual(
+      one,
+      [...one].sort((a, b) => a - b),
+    );
+  const command = [MAIN, "sessions", "--mechanism", "transfer", "--data", data];
+  let listed = "";
+  for (let attempt = 0; attempt < 60 && !LISTED.test(listed); attempt++)
+    listed = String((await promisify(execFile)(process.execPath, command)).stdout);
+  assert.match(listed, LISTED);
   child.kill("SIGTERM");
   assert.deepEqual(await exited, [0, null], errors);
   assert.deepEqual(await living(), []);

@@ -35,6 +35,7 @@ export async function startAdmin(): Promise<Admin> {
     origin: base,
     secure: false,
     refusals: () => kernel.refusals,
+    tls: () => ({ handshakes: 6, offered: 4, resumed: 3, refusals: { expired: 1 } }),
     log: { info() {}, warn() {}, error: (about: object) => console.error(about) },
   });
   const operator = await admin.token("operator", "op");

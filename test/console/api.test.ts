@@ -9,6 +9,7 @@ import type {
   SessionDetail,
   SessionPage,
   SessionRow,
+  Summary,
 } from "../../src/console/index.ts";
 import { routes } from "../../src/console/routes.ts";
 import type { Revocations } from "../../src/governance/index.ts";
@@ -263,7 +264,9 @@ test("locks and unlocks", async () => {
 
 test("nodes, the summary and sign-in links answer as documented", async () => {
   assert.equal((await call("GET", "/api/nodes")).status, 200);
-  assert.equal((await call("GET", "/api/summary")).status, 200);
+  const summary = await call<Summary>("GET", "/api/summary");
+  assert.equal(summary.status, 200);
+  assert.deepEqual(summary.body.tls, { handshakes: 6, offered: 4, resumed: 3, refusals: { expired: 1 } });
   const made = await call<{ link: string }>("POST", "/api/sign-in-links", { role: "viewer" });
   const response = await fetch(made.body.link, { redirect: "manual" });
   const cookie = response.headers.getSetCookie()[0]?.split(";", 1)[0] ?? "";

@@ -120,6 +120,13 @@ describe("the console's page", () => {
       await page.getByRole("button", { name: "To scale" }).click();
       assert.equal(await page.getByRole("button", { name: "To scale" }).getAttribute("aria-pressed"), "true");
 
+      await page.goto(`${harness.origin}/sessions/${harness.cast.dialog}`);
+      const talk = page.getByRole("img", { name: /1 resume, .* 7 turns, 9 sync points/ });
+      await talk.waitFor();
+      assert.equal(await talk.locator(".turns rect").count(), 7);
+      assert.equal(await talk.locator(".sync-points line").count(), 9);
+      await page.getByRole("cell", { name: "The initiator has the turn" }).first().waitFor();
+
       await page.goto(`${harness.origin}/sessions/${harness.cast.revoked}`);
       await picture.waitFor();
       assert.ok((await picture.locator(".event .is-refused").count()) >= 1);
@@ -348,6 +355,21 @@ describe("the console's page", () => {
         });
       }
     }
+
+    test("shows how many TLS handshakes resumed, and why others were refused", async () => {
+      const { page, done } = await signedIn("viewer");
+      await page.goto(`${harness.origin}/health`);
+      const figure = page.getByRole("listitem").filter({ hasText: "TLS resumed" });
+      await figure.getByText("99 %").waitFor();
+      await figure.getByText("of 2,000 offered").waitFor();
+      const reasons = page.getByRole("region", { name: "TLS sessions refused, by reason" });
+      assert.deepEqual(await reasons.getByRole("rowheader").allTextContents(), [
+        "unknown-key",
+        "expired",
+        "revoked",
+      ]);
+      await done();
+    });
 
     test("has logged no error", () => {
       assert.deepEqual(harness.errors, []);

@@ -69,6 +69,12 @@ export async function startHarness(options: { people?: number; port?: number } =
     origin: gate.origin,
     secure: false,
     refusals: () => kernel.refusals,
+    tls: () => ({
+      handshakes: 2_400,
+      offered: 2_000,
+      resumed: 1_984,
+      refusals: { "unknown-key": 9, expired: 5, revoked: 2 },
+    }),
     log: { info: () => {}, warn: () => {}, error: (about) => void faults.push(about) },
   });
   server.on("request", (request, response) => void admin.handle(request, response));

@@ -150,15 +150,13 @@ function storyOf(all: readonly Kernel[], cast: Partial<Record<keyof Cast, Handle
     talk = await carry(two, made.record);
     cast.dialog = made.record.handle;
   });
+  // As dialogs tell it: turns and minor points are noted, a major point is a checkpoint.
   for (let i = 1; i <= 9; i++)
-    at(
-      57 - i * 4,
-      async () =>
-        void (talk = await two.checkpoint(need(talk), {
-          position: i,
-          note: i % 3 === 0 ? "major" : "minor",
-        })),
-    );
+    at(57 - i * 4, async () => {
+      if (i % 3 !== 0)
+        return two.note(need(talk), { minor: i, turn: i % 2 === 0 ? "initiator" : "responder" });
+      talk = await two.checkpoint(need(talk), { position: i * 10, note: { major: i } });
+    });
   at(17, async () => void (talk = await two.suspend(need(talk))));
   at(16, async () => void (talk = await carry(one, await one.resume(need(talk)))));
 

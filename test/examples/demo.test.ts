@@ -194,6 +194,103 @@ test(
   },
 );
 
+/** Drops a file of random bytes on the page; its SHA-256, as the page's own crypto has it. */
+async function dropFile(page: Page, name: string, bytes: number): Promise<string> {
+  const dropped = await page.evaluateHandle(`(async () => {
+    const content = new Uint8Array(${bytes});
+    for (let at = 0; at < ${bytes}; at += 65_536)
+      crypto.getRandomValues(content.subarray(at, Math.min(at + 65_536, ${bytes})));
+    const transfer = new DataTransfer();
+    transfer.items.add(new File([content], ${JSON.stringify(name)}, { type: "video/mp4", lastModified: 1 }));
+    const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", content));
+    return { transfer, digest: [...digest].map((one) => one.toString(16).padStart(2, "0")).join("") };
+  })()`);
+  await page.dispatchEvent("#drop", "drop", { dataTransfer: await dropped.getProperty("transfer") });
+  return String(await (await dropped.getProperty("digest")).jsonValue());
+}
+
+test(
+  "a file goes on where it was after the server was killed, and ends with the login it belongs to",
+  { skip: missing, timeout: 240_000 },
+  async () => {
+    const { context, page } = await visitor();
+    const errors: string[] = [];
+    page.on("pageerror", (error) => errors.push(String(error)));
+    await signIn(page);
+    await page.getByRole("link", { name: "Open uploads" }).click();
+    await page.getByText("the server answers").waitFor();
+    const bytes = 6 * 1024 * 1024 + 321;
+    const sha256 = await dropFile(page, "film.mp4", bytes);
+    const item = page.locator("#list li");
+    const done = async (): Promise<number> =>
+      Number(await item.locator(".bar").getAttribute("aria-valuenow"));
+    // The server's own list moves as well.
+    await page
+      .locator("#sessions li", { hasText: /film\.mp4.*checkpoint (\d+ KiB|[1-4]\.\d MiB) of 6\.0 MiB/s })
+      .waitFor();
+    const handle = await page.locator("#sessions code").textContent();
+    const deadline = Date.now() + 60_000;
+    while ((await done()) < 20 && Date.now() < deadline) await page.waitForTimeout(50);
+    const port = Number(new URL(site.base).port);
+    site.child.removeAllListeners("exit");
+    const dead = new Promise((resolve) => site.child.on("exit", resolve));
+    site.child.kill("SIGKILL");
+    await dead;
+    await page.locator("#list li[data-state=away]").waitFor({ timeout: 60_000 });
+    await page.getByText("the server is away").waitFor({ timeout: 60_000 });
+    const before = await done();
+    assert.ok(before >= 16 && before < 100, `it was at ${before}`);
+    await page.screenshot({ path: `${ARTIFACTS}/upload-away.png`, fullPage: true });
+    site = await start(port);
+    await page.locator("#list li[data-state=moving]").waitFor({ timeout: 60_000 });
+    assert.ok((await done()) >= before, "it went back");
+    await page.screenshot({ path: `${ARTIFACTS}/upload-moving.png`, fullPage: true });
+    await page.getByText("done, digest right").waitFor({ timeout: 120_000 });
+    assert.equal(await item.getAttribute("data-sha256"), sha256);
+    // What was under way when the server died is all that may go twice.
+    const sent = Number(await item.getAttribute("data-sent"));
+    assert.ok(sent >= bytes && sent <= bytes + 1024 * 1024, `it sent ${sent} of ${bytes}`);
+    const link = await item.getByRole("link", { name: "Download it" }).getAttribute("href");
+    const got = await page.evaluate(async (url) => {
+      const body = await (await fetch(url)).arrayBuffer();
+      const digest = new Uint8Array(await crypto.subtle.digest("SHA-256", body));
+      return [...digest].map((one) => one.toString(16).padStart(2, "0")).join("");
+    }, link ?? "");
+    assert.equal(got, sha256);
+    assert.match(handle ?? "", /^\w{20}$/);
+    await page.locator("#sessions li").waitFor({ state: "detached", timeout: 60_000 });
+
+    // Paused, left and come back to: the page knows it, and the same file goes on.
+    await dropFile(page, "second.mp4", 4 * 1024 * 1024);
+    const second = page.locator("#list li", { hasText: "second.mp4" });
+    await page.locator("#sessions li", { hasText: "second.mp4" }).waitFor();
+    await second.getByRole("button", { name: "Pause" }).click();
+    await second.getByText("paused", { exact: true }).waitFor();
+    await page.reload();
+    await second.getByText("Drop the same file again").waitFor();
+    await page.getByText("the server answers").waitFor();
+
+    // Another sign-in is another login; leaving this one ends what was uploaded under it.
+    await dropFile(page, "third.mp4", 8 * 1024 * 1024);
+    const third = page.locator("#list li", { hasText: "third.mp4" });
+    await page.locator("#sessions li", { hasText: "third.mp4" }).waitFor();
+    const other = await context.newPage();
+    await other.goto(site.base);
+    await other.getByRole("button", { name: "Sign out" }).click();
+    await other.getByText("You are signed out").waitFor();
+    await third.getByText("failed", { exact: true }).waitFor({ timeout: 60_000 });
+    await page.getByText("you are signed out").waitFor({ timeout: 60_000 });
+    const strange = await fetch(`${site.base}/files`, {
+      method: "POST",
+      headers: { "tus-resumable": "1.0.0", "upload-length": "5" },
+    });
+    assert.equal(strange.status, 401);
+    assert.equal((await fetch(`${site.base}/script/client/%2e%2e/server.js`)).status, 404);
+    assert.deepEqual(errors, []);
+    await context.close();
+  },
+);
+
 test(
   "forms that are too long, from another site, or to nowhere get a plain answer",
   { skip: missing },

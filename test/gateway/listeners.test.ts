@@ -273,10 +273,11 @@ test("the sample's examples of listeners are right when the comment signs go", (
   const { listeners } = parseConfig(sampleConfig.slice(0, at) + examples, "sample", {
     ALICE_HASH: "scrypt$1",
     PROXY_PASSWORD: "x",
+    BACKUP_TOKEN: "0123456789abcdef",
   });
   assert.deepEqual(
     listeners?.map((listener) => listener.mechanism),
-    ["web", "socks", "netbios"],
+    ["web", "socks", "netbios", "dialog", "syslog", "transfer"],
   );
 });
 

@@ -3,6 +3,7 @@ import { inspect } from "node:util";
 import { after, test } from "node:test";
 import type { CloseCause, KernelOptions, SessionRecord, SessionStore } from "../../src/kernel/index.ts";
 import {
+  following,
   createKernel,
   credentialKey,
   HoldfastError,
@@ -348,13 +349,14 @@ test("rule 9: while the feed is lost, reads go past the cache; beyond the lease,
   const changes = store.changes.bind(store);
   let cut: (() => void) | undefined;
   let refuse = false;
-  store.changes = async function* (from, options) {
-    if (refuse) throw new HoldfastError("store-unavailable", "cut by the test");
-    const stop = new AbortController();
-    cut = () => stop.abort();
-    yield* changes(from, { signal: AbortSignal.any([options.signal, stop.signal]) });
-    if (!options.signal.aborted) throw new HoldfastError("store-unavailable", "cut by the test");
-  };
+  store.changes = (from, options) =>
+    following(async function* () {
+      if (refuse) throw new HoldfastError("store-unavailable", "cut by the test");
+      const stop = new AbortController();
+      cut = () => stop.abort();
+      yield* changes(from, { signal: AbortSignal.any([options.signal, stop.signal]) });
+      if (!options.signal.aborted) throw new HoldfastError("store-unavailable", "cut by the test");
+    });
   const fresh: boolean[] = [];
   const find = store.find.bind(store);
   store.find = (key, options) => {
@@ -388,14 +390,15 @@ test("rule 9: what ended while the feed was away is closed when it is back", asy
   const store: SessionStore = memory({ clock });
   const changes = store.changes.bind(store);
   let cut: (() => void) | undefined;
-  store.changes = async function* (from, options) {
-    const stop = new AbortController();
-    cut = () => stop.abort();
-    yield* changes(from, { signal: AbortSignal.any([options.signal, stop.signal]) });
-    // Coming back finds the journal trimmed.
-    if (!options.signal.aborted) yield { type: "gap", cursor: "now" };
-    throw new HoldfastError("store-unavailable", "cut by the test");
-  };
+  store.changes = (from, options) =>
+    following(async function* () {
+      const stop = new AbortController();
+      cut = () => stop.abort();
+      yield* changes(from, { signal: AbortSignal.any([options.signal, stop.signal]) });
+      // Coming back finds the journal trimmed.
+      if (!options.signal.aborted) yield { type: "gap", cursor: "now" };
+      throw new HoldfastError("store-unavailable", "cut by the test");
+    });
   const here = await bench({ clock, store });
   const { record } = await login(here.kernel);
   const causes: CloseCause[] = [];

@@ -213,7 +213,7 @@ async function until(what: string, probe: () => Promise<boolean>): Promise<void>
 }
 
 /** A port that is free, and whose cluster bus port (10,000 higher) is one too. */
-async function freePort(): Promise<number> {
+export async function freePort(): Promise<number> {
   for (;;) {
     const port = await portOf(0);
     if (port >= 55_000) continue;

@@ -1,9 +1,10 @@
-// A process that writes to the LMDB folder it is given and has each write flushed, one after the other, for ever.
+// A process that writes sessions to the LMDB folder it is given, each durably and after the other, and tells their handles.
 import { lmdb } from "../../src/store/lmdb/index.ts";
+import { entryOf, sampleRecord } from "../../src/testing/store/index.ts";
 
 const store = lmdb({ path: String(process.argv[2]), timeoutMs: 60_000 });
-for (let written = 0; ; written++) {
-  const at = Date.now();
-  await store.raiseEpoch("somebody", [], { at, phase: "governance", event: "epoch", principal: "somebody" });
-  if (written === 0) process.stdout.write("writing\n");
+for (;;) {
+  const record = sampleRecord({ principal: "somebody" });
+  await store.create(record, [entryOf(record, "establish")], store.standing("somebody"), "durable");
+  process.stdout.write(`${record.handle}\n`);
 }

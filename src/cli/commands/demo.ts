@@ -23,7 +23,8 @@ export const demo: Command = {
       --people N     how many invented people come and go, 1 to 200 (default: 12)
       --for SPAN     stop after so long, such as 10m (default: when it is interrupted)
   The sessions are real and go through real clients and servers, all on this machine: web logins, a SOCKS proxy,
-  NetBIOS calls. Try revoke and lock on them. Every one is ended when the demo stops.`,
+  NetBIOS calls, devices that resume TLS sessions, dialogs on a line that breaks, uploads over slow lines. Try revoke
+  and lock on them. Every one is ended when the demo stops.`,
   async run(values, _words, terminal) {
     const people = peopleOf(values);
     const forMs = forOf(values);

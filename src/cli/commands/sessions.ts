@@ -2,6 +2,7 @@ import type { SessionPage, SessionRow } from "../../console/index.ts";
 import { Client, CONNECTION, CONNECTION_HELP } from "../client.ts";
 import type { Command, Terminal } from "../command.ts";
 import { CommandError, EXIT, textOf } from "../command.ts";
+import { size } from "../progress.ts";
 import { ago, safe, stateOf, table } from "../text.ts";
 
 export const sessions: Command = {
@@ -67,15 +68,18 @@ export function sessionTable(rows: readonly SessionRow[], terminal: Terminal): s
       ago(row.touchedAt, now),
       row.node ?? "–",
       safe(row.peer.address ?? "–"),
-      safe(row.label ?? progress(row) ?? row.peer.agent ?? ""),
+      safe([row.label, progressOf(row)].filter(Boolean).join(" · ") || (row.peer.agent ?? "")),
     ]),
     terminal,
   );
 }
 
-function progress({ checkpoint }: SessionRow): string | undefined {
+/** How far a session is, in its mechanism's own unit: the number of a dialog's sync point, otherwise bytes. */
+export function progressOf({ checkpoint, mechanism }: SessionRow): string | undefined {
   if (checkpoint === undefined) return undefined;
-  return checkpoint.total === undefined
-    ? `at ${checkpoint.position}`
-    : `${checkpoint.position} of ${checkpoint.total}`;
+  const { position, total } = checkpoint;
+  const amount = (count: number): string => (mechanism === "dialog" ? `#${count}` : size(count));
+  if (total === undefined) return `at ${amount(position)}`;
+  const share = total === 0 ? 100 : Math.floor((position / total) * 100);
+  return `${share} %, ${amount(position)} of ${amount(total)}`;
 }

@@ -3,7 +3,7 @@ import { Client, CONNECTION, CONNECTION_HELP } from "../client.ts";
 import type { Command, Terminal } from "../command.ts";
 import { CommandError, EXIT } from "../command.ts";
 import { painter, safe, span, stateOf } from "../text.ts";
-import { sessionTable } from "./sessions.ts";
+import { progressOf, sessionTable } from "./sessions.ts";
 
 export const show: Command = {
   name: "show",
@@ -57,12 +57,7 @@ function members(row: SessionRow, terminal: Terminal): [string, string][] {
     ["idle limit", until(row.idleAt, now)],
     ["ends", until(row.absoluteAt, now)],
     ["resumable", until(row.suspendUntil, now)],
-    [
-      "checkpoint",
-      row.checkpoint === undefined
-        ? undefined
-        : `${row.checkpoint.position}${row.checkpoint.total === undefined ? "" : ` of ${row.checkpoint.total}`}`,
-    ],
+    ["checkpoint", progressOf(row)],
   ];
   return rows.flatMap(([name, value]): [string, string][] =>
     value === undefined ? [] : [[name, name === "state" ? value : safe(value)]],

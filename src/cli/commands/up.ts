@@ -14,7 +14,7 @@ export const up: Command = {
   help: `
   -c, --config FILE  its configuration (default: ./${FILE} if there is one, else sensible defaults)
       --data DIR     its data folder, in place of the configuration's
-  SIGTERM and SIGINT drain and stop; SIGHUP reads certificates again.`,
+  SIGTERM and SIGINT drain and stop; SIGHUP reads certificates and the TLS secret's file again.`,
   async run(values, _words, terminal) {
     const { up: start } = await gatewayRoom();
     const config = await configOf(values);

@@ -2,15 +2,18 @@ import { setTimeout as sleep } from "node:timers/promises";
 import type { Handle, Kernel } from "../../kernel/index.ts";
 import { isHoldfastError } from "../../kernel/index.ts";
 import { ProxyError } from "../../mechanisms/socks/index.ts";
+import { dialog } from "./dialog.ts";
 import { netbios } from "./netbios.ts";
 import type { Part, PartKind } from "./part.ts";
 import { chance } from "./part.ts";
 import { invent } from "./people.ts";
 import { socks } from "./socks.ts";
+import { tls } from "./tls.ts";
+import { transfer } from "./transfer.ts";
 import { web } from "./web.ts";
 
 /** Every mechanism that the demo brings to life. */
-const KINDS: readonly PartKind[] = [web, socks, netbios];
+const KINDS: readonly PartKind[] = [web, socks, netbios, tls, dialog, transfer];
 
 export interface DemoOptions {
   readonly kernel: Kernel;

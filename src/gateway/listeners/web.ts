@@ -1,12 +1,11 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
-import { createServer } from "node:http";
 import type { Sessions, SessionsOptions, WebSession } from "../../mechanisms/web/index.ts";
 import { createSessions } from "../../mechanisms/web/index.ts";
-import type { ListenerConfig } from "../config.ts";
+import type { ListenerConfig, TlsConfig } from "../config.ts";
 import { listening, stopServer } from "../http-server.ts";
 import type { Listener, ListenerContext, ListenerKind } from "../listener.ts";
 import { addressOf } from "../listener.ts";
-import { spanSchema } from "../schema.ts";
+import { spanSchema, tlsSchema } from "../schema.ts";
 
 /**
  * Says to a reverse proxy who is behind a request: `GET /verify` for nginx's auth_request, Traefik's ForwardAuth and
@@ -16,6 +15,7 @@ export const web: ListenerKind = {
   defaultPort: 7080,
   schema: {
     properties: {
+      tls: tlsSchema,
       preset: {
         enum: ["aal1", "aal2", "aal3"],
         description: "Limits of NIST SP 800-63B; aal2 when left out.",
@@ -35,7 +35,9 @@ export const web: ListenerKind = {
   async listen(config, context): Promise<Listener> {
     const sessions = createSessions(optionsOf(config, context));
     let open = 0;
-    const server = createServer((request, response) => {
+    const tls = config["tls"] as TlsConfig | undefined;
+    const name = config.name ?? "web";
+    const server = context.tls.httpServer(`listener ${name}`, tls, (request, response) => {
       open++;
       response.on("close", () => open--);
       answer(sessions, request, response).catch((error: unknown) => {
@@ -46,9 +48,9 @@ export const web: ListenerKind = {
     });
     await listening(server, config.port ?? web.defaultPort, config.host ?? "127.0.0.1");
     return {
-      name: config.name ?? "web",
+      name,
       mechanism: "web",
-      address: addressOf("http", server),
+      address: addressOf(tls === undefined ? "http" : "https", server),
       open: () => open,
       drain: (deadlineAt) => stopServer(server, deadlineAt - context.kernel.clock.now()),
       close: () => stopServer(server, 0),

@@ -2,20 +2,32 @@ import type { EndReason, Kernel, SessionRecord } from "../../kernel/index.ts";
 import { HoldfastError, isHoldfastError } from "../../kernel/index.ts";
 import type { AppendOutcome } from "../../kernel/log.ts";
 import type { Fault } from "../../wire/fault.ts";
+import { isFault } from "../../wire/fault.ts";
+import { Chronicle } from "./chronicle.ts";
 import type { Link } from "./client.ts";
+import type { ContentType } from "./codec.ts";
+import { FrameReader } from "./codec.ts";
 import { Dialog } from "./dialog.ts";
 import type { DialogEnd, DialogHost } from "./told.ts";
 import type { Credit, Position } from "./frames.ts";
-import { ABORT } from "./frames.ts";
+import { ABORT } from "./numbers.ts";
 import { encodeMark } from "./machine/mark.ts";
 import type { DialogEvent } from "./machine/events.ts";
-import type { DialogMachine } from "./machine/machine.ts";
+import { explain } from "./machine/reasons.ts";
+import type { ServerMachine } from "./machine/server-machine.ts";
 import type { Settings } from "./options.ts";
+
+/** Own content as it was sent. */
+export interface LastSent {
+  readonly kind: ContentType;
+  readonly number: number;
+  readonly bytes: Uint8Array;
+}
 
 /** A dialog that this node owns: its machine, its stream in the log, and the link it is on, if any. */
 export class CarriedDialog implements DialogHost {
   readonly dialog: Dialog;
-  readonly machine: DialogMachine;
+  readonly machine: ServerMachine;
   record: SessionRecord;
   readonly #settings: Settings;
   readonly #kernel: Kernel;
@@ -29,15 +41,17 @@ export class CarriedDialog implements DialogHost {
   #scheduled = false;
   #refilling = false;
   #timer: NodeJS.Timeout | undefined;
+  #timerAt = 0;
   #over = false;
   #major: number;
+  readonly #chronicle: Chronicle;
   /** Writes of this session's record, one after the other. */
   #writes: Promise<unknown> = Promise.resolve();
 
   constructor(
     settings: Settings,
     record: SessionRecord,
-    machine: DialogMachine,
+    machine: ServerMachine,
     logEpoch: number,
     gone: (carried: CarriedDialog) => void,
   ) {
@@ -48,6 +62,9 @@ export class CarriedDialog implements DialogHost {
     this.#logEpoch = logEpoch;
     this.#gone = gone;
     this.#major = machine.state.vr;
+    this.#chronicle = new Chronicle(machine, (line) => {
+      if (!this.#over) this.#kernel.note(this.record, line).catch(settings.onFault);
+    });
     this.dialog = new Dialog(machine, this);
   }
 
@@ -124,6 +141,7 @@ export class CarriedDialog implements DialogHost {
     }
     this.#link = undefined;
     clearTimeout(this.#timer);
+    this.#timer = undefined;
     this.machine.linkDown();
     link.close();
     this.dialog.linkChanged("down");
@@ -144,11 +162,31 @@ export class CarriedDialog implements DialogHost {
   changed(): void {
     if (this.#scheduled || this.#over) return;
     this.#scheduled = true;
-    setImmediate(() => {
+    process.nextTick(() => {
       this.#scheduled = false;
+      if (!this.#over) this.#chronicle.look(Date.now());
       this.#store();
       this.#flush();
     });
+  }
+
+  async lastSent(): Promise<LastSent | undefined> {
+    const { log } = this.#settings;
+    const { sent } = this.machine.own;
+    for (let end = sent; log !== undefined && end > 0; end -= LOOK_BACK) {
+      const from = Math.max(0, end - LOOK_BACK);
+      const page = { entries: end - from, bytes: Infinity };
+      const entries = await log.read(this.record.handle, from, page);
+      for (const { number, bytes } of entries.filter((entry) => entry.number < end).reverse()) {
+        const frame = new FrameReader(bytes).next();
+        if (isFault(frame)) return undefined;
+        if (frame?.type === "data" || frame?.type === "text" || frame?.type === "typed")
+          return { kind: frame.type, number, bytes: frame.bytes };
+      }
+      // A read gives the first there is, when what was asked for is gone.
+      if ((entries[0]?.number ?? end) > from) return undefined;
+    }
+    return undefined;
   }
 
   abort(why: string): void {
@@ -156,21 +194,27 @@ export class CarriedDialog implements DialogHost {
     this.end("bye", { reason: "aborted", why });
   }
 
+  explain(reason: string): string {
+    return explain(reason);
+  }
+
   /** Ends the session for good. */
   end(reason: EndReason, end: DialogEnd): void {
     if (this.#over) return;
     this.close(end);
     const { log, onFault } = this.#settings;
-    this.#kernel
+    const ending = this.#kernel
       .end(this.record, { reason, detail: { why: end.why } })
       .then(() => log?.drop(this.record.handle, this.#logEpoch))
       .catch(onFault);
+    this.#writes = Promise.all([this.#writes, ending]);
   }
 
   /** This process is done with it; the session may go on elsewhere. */
   close(end: DialogEnd): void {
     if (this.#over) return;
     this.#over = true;
+    this.#chronicle.close();
     this.unlink();
     this.dialog.close(end);
     this.#gone(this);
@@ -210,8 +254,9 @@ export class CarriedDialog implements DialogHost {
   }
 
   #misbehaved(fault: Fault): void {
-    this.unlink(ABORT.protocolError, fault.why);
-    this.end("protocol-error", { reason: "failed", why: fault.why });
+    const why = explain(fault.why);
+    this.unlink(ABORT.protocolError, why);
+    this.end("protocol-error", { reason: "failed", why });
   }
 
   #store(): void {
@@ -259,22 +304,26 @@ export class CarriedDialog implements DialogHost {
     const link = this.#link;
     if (link === undefined) return;
     const { machine } = this;
-    while (link.buffered < HIGH_WATER) {
+    while (link.bufferedAmount < HIGH_WATER) {
       const bytes = machine.output(BATCH_BYTES);
       if (bytes === undefined) break;
       link.send(bytes);
     }
     if (machine.wanted !== undefined) this.#refill();
+    const now = Date.now();
+    const due = machine.tick(now);
+    // One that goes off too early looks again: cheaper than another timer for everything that is heard.
+    if (due === Infinity || (this.#timer !== undefined && this.#timerAt <= due)) return;
     clearTimeout(this.#timer);
-    const wait = machine.tick(Date.now()) - Date.now();
-    if (wait === Infinity || Number.isNaN(wait)) return;
+    this.#timerAt = due;
     this.#timer = setTimeout(
       () => {
+        this.#timer = undefined;
         machine.tick(Date.now());
         this.#absorb();
         this.#flush();
       },
-      Math.max(wait, 1),
+      Math.max(due - now, 1),
     );
     this.#timer.unref();
   }
@@ -322,6 +371,7 @@ export class CarriedDialog implements DialogHost {
 
 /** The session has gone on or ended without waiting for this write. */
 const LATE: ReadonlySet<string> = new Set(["session-ended", "session-fenced", "illegal-transition"]);
+const LOOK_BACK = 64;
 const HIGH_WATER = 1_048_576;
 const BATCH_BYTES = 65_536;
 const PAGE = { entries: 2000, bytes: 262_144 };

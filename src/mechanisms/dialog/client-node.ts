@@ -1,40 +1,50 @@
-/** The client for Node: WebSocket (`ws:`, `wss:`) and length-prefixed TCP and TLS (`tcp:`, `tls:`). */
+/** The client for Node: WebSocket (`ws:`, `wss:`), event stream with posts (`http:`, `https:`), TCP and TLS (`tcp:`, `tls:`). */
 import { connect as connectTcp } from "node:net";
 import type { ConnectionOptions } from "node:tls";
 import { connect as connectTls } from "node:tls";
 import { WebSocket } from "ws";
 import { HoldfastError } from "../../kernel/errors.ts";
-import type { Link, LinkListener } from "./client.ts";
+import type { Link, LinkListener, Surroundings } from "./client.ts";
 import type { ConnectOptions } from "./connect-options.ts";
 import { connectOver } from "./client.ts";
+import { nodeFetcher } from "./node-fetcher.ts";
+import { postedLink } from "./posted-link.ts";
 import type { Dialog } from "./dialog.ts";
 import { socketLink, webSocketLink } from "./links.ts";
+import { rulesFor } from "./machine/rules-for.ts";
+import { explain } from "./machine/reasons.ts";
 
 export { Dialog } from "./dialog.ts";
 export { DialogMessage } from "./told.ts";
 export type { DialogEnd, DialogEvents, SendLevel, SyncPoint } from "./told.ts";
 export type { DialogMode } from "./connect-options.ts";
-export { TOKEN } from "./frames.ts";
+export { TOKEN } from "./numbers.ts";
 
 export interface NodeConnectOptions extends ConnectOptions {
-  /** For `wss:` and `tls:`. */
+  /** For `wss:`, `https:` and `tls:`. */
   readonly tls?: ConnectionOptions;
-  /** HTTP headers of the WebSocket's upgrade. */
+  /** HTTP headers of the WebSocket's upgrade, and of every request of the event stream. */
   readonly headers?: Readonly<Record<string, string>>;
 }
 
 /** Opens a dialog, and keeps it over as many links as it takes. */
 export function connect(url: string, options: NodeConnectOptions = {}): Promise<Dialog> {
-  return connectOver(
-    { open: (at, listener) => openLink(at, listener, options), defer: setImmediate },
-    url,
-    options,
-  );
+  const around: Surroundings = {
+    open: (at, listener, failures) =>
+      openLink(failures % 2 ? at.replace(/^ws/, "http") : at, listener, options),
+    defer: (run) => process.nextTick(run),
+    rules: rulesFor,
+    explain,
+  };
+  return connectOver(around, url, options);
 }
 
 function openLink(url: string, listener: LinkListener, options: NodeConnectOptions): Link {
   const { protocol, hostname, port } = new URL(url);
   switch (protocol) {
+    case "http:":
+    case "https:":
+      return postedLink(url, listener, nodeFetcher(options.tls), options.headers);
     case "ws:":
     case "wss:": {
       const { headers, tls } = options;
@@ -65,7 +75,7 @@ function openLink(url: string, listener: LinkListener, options: NodeConnectOptio
     default:
       throw new HoldfastError(
         "invalid-argument",
-        `A dialog is opened at ws:, wss:, tcp: or tls:, not ${protocol}`,
+        `A dialog is opened at ws:, wss:, http:, https:, tcp: or tls:, not ${protocol}`,
       );
   }
 }

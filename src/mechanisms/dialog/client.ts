@@ -2,38 +2,58 @@ import { HoldfastError } from "../../kernel/errors.ts";
 import type { Fault } from "../../wire/fault.ts";
 import { isFault } from "../../wire/fault.ts";
 import { encodeFrame, FrameReader } from "./codec.ts";
-import type { ConnectOptions, ProofKey } from "./connect-options.ts";
-import { bytesOf, proofKey, unitsOf } from "./connect-options.ts";
+import type { ConnectOptions } from "./connect-options.ts";
+import type { ProofKey } from "./proof-key.ts";
+import { bytesOf, unitsOf } from "./connect-options.ts";
 import { Dialog } from "./dialog.ts";
 import type { DialogEnd, DialogHost } from "./told.ts";
 import type { Credit, Frame } from "./frames.ts";
-import { ABORT, REFUSED } from "./frames.ts";
+import {
+  ABORT_EXPIRED,
+  ABORT_PROTOCOL_ERROR,
+  ABORT_REVOKED,
+  ABORT_SUPERSEDED,
+  ABORT_USER,
+  REFUSED_BUSY,
+  REFUSED_ENDED,
+  REFUSED_LOCKED,
+  REFUSED_UNAVAILABLE,
+} from "./numbers.ts";
 import { DialogMachine } from "./machine/machine.ts";
-import { proofText } from "./proof.ts";
+import { placementOf } from "./machine/agreement.ts";
+import type { Rules } from "./machine/rules.ts";
 
 /** One connection, whatever carries it. Messages of the binding go in and come out whole. */
 export interface Link {
-  /** Bytes given to `send` that have not left yet. */
-  readonly buffered: number;
+  /** Bytes given to `send` that have not left yet; the name is a WebSocket's, which is a link as it is. */
+  readonly bufferedAmount: number;
   send(message: Uint8Array): void;
   close(): void;
 }
 
 export interface LinkListener {
-  open(): void;
-  message(bytes: Uint8Array): void;
+  readonly open: () => void;
+  readonly message: (bytes: Uint8Array) => void;
   /** Bytes have left; only where the binding can tell. */
-  drained(): void;
+  readonly drained: () => void;
   /** Once, also when it never opened. */
-  closed(): void;
+  readonly closed: () => void;
 }
 
 /** What a client needs of the place it runs in. */
 export interface Surroundings {
-  /** Begins to open a link; what comes of it the listener hears, never before this returns. */
-  open(url: string, listener: LinkListener): Link;
+  /**
+   * Begins to open a link; what comes of it the listener hears, never before this returns. `failures` counts the links that
+   * came to nothing: some networks let no WebSocket through, or swallow what goes over it, so that another way is taken at
+   * every odd one. The way that works is kept.
+   */
+  open(url: string, listener: LinkListener, failures: number): Link;
   /** Runs `run` once all that is being done now is done, microtasks included. */
   defer(run: () => void): void;
+  /** The rules for a dialog that may have these units. */
+  rules(units: number): Rules | Promise<Rules>;
+  /** Puts a reason of the machine into words. */
+  explain(reason: string): string;
   /** Calls `run` when the network has come back; returns how to stop. */
   online?(run: () => void): () => void;
 }
@@ -47,8 +67,9 @@ export async function connectOver(
   url: string,
   options: ConnectOptions = {},
 ): Promise<Dialog> {
-  const key = options.proof === true ? await proofKey() : undefined;
-  return new ClientDialog(around, url, options, key).opened;
+  const key = options.proof === true ? await (await import("./proof-key.ts")).proofKey() : undefined;
+  const rules = await around.rules(unitsOf(options));
+  return new ClientDialog(around, url, options, rules, key).opened;
 }
 
 type OpenedFrame = Extract<Frame, { type: "opened" }>;
@@ -58,8 +79,9 @@ class ClientDialog implements DialogHost {
   readonly opened: Promise<Dialog>;
   handle = "";
   readonly #around: Surroundings;
-  readonly #offline: () => void;
+  readonly #offline: (() => void) | undefined;
   readonly #options: ConnectOptions;
+  readonly #rules: Rules;
   readonly #key: ProofKey | undefined;
   readonly #credit: Credit;
   #url: string;
@@ -73,30 +95,41 @@ class ClientDialog implements DialogHost {
   #holdMs = 0;
   #lostAt = 0;
   #attempts = 0;
+  #failures = 0;
   #timer: ReturnType<typeof setTimeout> | undefined;
   #scheduled = false;
   #over = false;
   #resolve: (dialog: Dialog) => void = () => undefined;
   #reject: (error: Error) => void = () => undefined;
 
-  constructor(around: Surroundings, url: string, options: ConnectOptions, key: ProofKey | undefined) {
+  constructor(
+    around: Surroundings,
+    url: string,
+    options: ConnectOptions,
+    rules: Rules,
+    key: ProofKey | undefined,
+  ) {
     this.#around = around;
     this.#url = url;
     this.#options = options;
+    this.#rules = rules;
     this.#key = key;
     this.#credit = options.credit ?? { messages: 1024, bytes: 1_048_576 };
     this.opened = new Promise((resolve, reject) => {
       this.#resolve = resolve;
       this.#reject = reject;
     });
-    options.signal?.addEventListener("abort", () => {
-      if (this.#dialog === undefined) this.#finish({ reason: "aborted", why: "given up by its signal" });
-    });
+    const { signal } = options;
+    const aborted = (): void => {
+      if (this.#dialog === undefined) this.#finish({ reason: "aborted", why: "signal" });
+    };
+    signal?.addEventListener("abort", aborted);
     // Where there was no network a wait makes no sense once it is back.
     const online = (): void => {
       if (!this.#over && this.#link === undefined) this.#attempt();
     };
-    this.#offline = around.online?.(online) ?? (() => undefined);
+    this.#offline = around.online?.(online);
+    if (signal?.aborted === true) aborted();
     this.#attempt();
   }
 
@@ -113,9 +146,13 @@ class ClientDialog implements DialogHost {
   }
 
   abort(why: string): void {
-    this.#machine?.farewell({ type: "abort", code: ABORT.user, why });
+    this.#machine?.farewell({ type: "abort", code: ABORT_USER, why });
     this.#flush();
     this.#finish({ reason: "aborted", why });
+  }
+
+  explain(reason: string): string {
+    return this.#around.explain(reason);
   }
 
   // ── links ───────────────────────────────────────────────────────────────────────────────────────────────────
@@ -137,7 +174,7 @@ class ClientDialog implements DialogHost {
         if (this.#link === link) this.#lost();
       },
     };
-    const link = this.#around.open(this.#url, listener);
+    const link = this.#around.open(this.#url, listener, this.#failures);
     this.#link = link;
     this.#timer = setTimeout(() => this.#drop(link), HANDSHAKE_MS);
   }
@@ -159,9 +196,9 @@ class ClientDialog implements DialogHost {
       this.#lostAt = now;
       this.#machine?.linkDown();
       this.#dialog?.linkChanged("down");
-    }
+    } else this.#failures++;
     if (this.#dialog !== undefined && now - this.#lostAt > this.#holdMs) {
-      this.#finish({ reason: "expired", why: "no link could be made in the time it is kept" });
+      this.#finish({ reason: "expired", why: "no link in time" });
       return;
     }
     this.#again(wasReady ? 0 : this.#pause());
@@ -190,24 +227,28 @@ class ClientDialog implements DialogHost {
   }
 
   #openFrame(authorization: string): Frame {
-    const { checkpoint, theirTokens = 0, maxMessageBytes = 1_048_576, holdMs = 120_000 } = this.#options;
-    let placement = 0;
-    for (let index = 0; index < 4; index++)
-      if ((theirTokens & (1 << index)) !== 0) placement |= 1 << (2 * index);
+    const {
+      checkpoint,
+      theirTokens = 0,
+      maxMessageBytes = 1_048_576,
+      holdMs = 120_000,
+      label = "",
+      data = NOTHING,
+    } = this.#options;
     return {
       type: "open",
       version: 1,
       units: unitsOf(this.#options),
-      placement,
+      placement: placementOf(~theirTokens),
       checkpointBytes: bytesOf(checkpoint?.every ?? 0),
       checkpointWindow: checkpoint?.window ?? 0,
       maxMessageBytes,
       credit: this.#credit,
       holdMs,
-      proofKey: this.#key?.publicKey ?? new Uint8Array(0),
+      proofKey: this.#key?.publicKey ?? NOTHING,
       authorization,
-      label: this.#options.label ?? "",
-      data: this.#options.data ?? new Uint8Array(0),
+      label,
+      data,
     };
   }
 
@@ -263,18 +304,16 @@ class ClientDialog implements DialogHost {
   }
 
   #begin(frame: OpenedFrame): void {
-    const { units, tokens, checkpointBytes, checkpointWindow, maxMessageBytes } = frame;
     this.handle = frame.handle;
     this.#secret = frame.secret;
     this.#epoch = frame.epoch;
     this.#holdMs = frame.holdMs;
     const machine = new DialogMachine({
-      agreement: { units, tokens, checkpointBytes, checkpointWindow, maxMessageBytes },
+      agreement: frame,
       side: 0,
+      rules: this.#rules,
       credit: this.#credit,
-      logged: false,
       outboxBytes: this.#options.outboxBytes ?? 4_194_304,
-      outboxMessages: Infinity,
       pingMs: frame.pingMs,
     });
     machine.linkUp({ next: 0, committed: 0, sent: 0 }, frame.credit, Date.now());
@@ -285,33 +324,34 @@ class ClientDialog implements DialogHost {
 
   async #prove(link: Link, nonce: Uint8Array): Promise<void> {
     if (this.#key === undefined) return this.#drop(link);
-    const signature = await this.#key.sign(proofText(this.handle, this.#epoch, nonce));
+    const signature = await this.#key.sign(this.handle, this.#epoch, nonce);
     if (this.#link === link) link.send(encodeFrame({ type: "proof", signature }));
   }
 
   #refused({ code, retryMs, why }: Refusal): void {
-    if (code === REFUSED.busy || code === REFUSED.unavailable) {
+    if (code === REFUSED_BUSY || code === REFUSED_UNAVAILABLE) {
       this.#link?.close();
       this.#link = undefined;
       this.#again(Math.max(retryMs, this.#pause()));
       return;
     }
     const state = this.#machine?.state;
-    const done = code === REFUSED.ended && state !== undefined && (state.finish === 0 || state.finished);
+    const done = code === REFUSED_ENDED && state !== undefined && (state.finish === 0 || state.finished);
     const reason = done
       ? "finished"
-      : code === REFUSED.locked
+      : code === REFUSED_LOCKED
         ? "revoked"
-        : code === REFUSED.ended
+        : code === REFUSED_ENDED
           ? "expired"
           : "refused";
     this.#finish({ reason, why }, code);
   }
 
   #fail(why: Fault): void {
-    this.#machine?.farewell({ type: "abort", code: ABORT.protocolError, why: why.why });
+    const said = this.explain(why.why);
+    this.#machine?.farewell({ type: "abort", code: ABORT_PROTOCOL_ERROR, why: said });
     this.#flush();
-    this.#finish({ reason: "failed", why: why.why });
+    this.#finish({ reason: "failed", why: said });
   }
 
   // ── moving ──────────────────────────────────────────────────────────────────────────────────────────────────
@@ -324,9 +364,9 @@ class ClientDialog implements DialogHost {
       else if (event.type === "migrate") {
         if (event.url !== "") this.#url = event.url;
         if (this.#link !== undefined) this.#drop(this.#link);
-      } else if (event.type === "abort" && event.code !== ABORT.superseded) {
+      } else if (event.type === "abort" && event.code !== ABORT_SUPERSEDED) {
         const reason =
-          event.code === ABORT.revoked ? "revoked" : event.code === ABORT.expired ? "expired" : "aborted";
+          event.code === ABORT_REVOKED ? "revoked" : event.code === ABORT_EXPIRED ? "expired" : "aborted";
         this.#finish({ reason, why: event.why });
       }
     });
@@ -340,40 +380,37 @@ class ClientDialog implements DialogHost {
     const link = this.#link;
     const machine = this.#machine;
     if (link === undefined || machine === undefined || !this.#ready) return;
-    while (link.buffered < HIGH_WATER) {
+    while (link.bufferedAmount < HIGH_WATER) {
       const bytes = machine.output(BATCH_BYTES);
       if (bytes === undefined) break;
       link.send(bytes);
     }
-    if (machine.hasOutput) setTimeout(() => this.#flush(), 5);
     clearTimeout(this.#timer);
-    const wait = machine.tick(Date.now()) - Date.now();
+    const now = Date.now();
+    // Not every binding can tell when there is room again.
+    const wait = machine.hasOutput ? 5 : machine.tick(now) - now;
     if (wait !== Infinity) {
-      this.#timer = setTimeout(
-        () => {
-          machine.tick(Date.now());
-          this.#absorb();
-          this.#flush();
-        },
-        Math.max(wait, 1),
-      );
+      this.#timer = setTimeout(() => {
+        machine.tick(Date.now());
+        this.#absorb();
+        this.#flush();
+      }, wait);
     }
   }
 
   #finish(end: DialogEnd, code = 0): void {
     if (this.#over) return;
     this.#over = true;
-    this.#offline();
+    this.#offline?.();
     clearTimeout(this.#timer);
     this.#link?.close();
     this.#machine?.linkDown();
     this.#dialog?.close(end);
-    this.#reject(
-      new HoldfastError("establish-refused", `The dialog was not opened: ${end.why}`, { detail: { code } }),
-    );
+    this.#reject(new HoldfastError("establish-refused", `Not opened: ${end.why}.`, { detail: { code } }));
   }
 }
 
+const NOTHING = new Uint8Array(0);
 const HANDSHAKE_MS = 10_000;
 const HIGH_WATER = 1_048_576;
 const BATCH_BYTES = 65_536;

@@ -1,17 +1,17 @@
 import type { Fault } from "../../wire/fault.ts";
 import { fault } from "../../wire/fault.ts";
-import { ByteReader, ByteWriter } from "../../wire/varint.ts";
+import { ByteReader, ByteWriter, room } from "../../wire/varint.ts";
 import type { Frame, NumberedFrame } from "./frames.ts";
-import { BOUND } from "./frames.ts";
+import { BOUND_MESSAGE_BYTES } from "./numbers.ts";
 import type { Field } from "./layout.ts";
-import { LAYOUTS } from "./layout.ts";
+import { LINK_FRAMES, NUMBERED_FRAMES, UNNUMBERED_FRAMES } from "./layout.ts";
 
 /** Reads the frames of one message of the binding, one after the other. */
 export class FrameReader {
   readonly #reader: ByteReader;
   readonly #messageBytes: number;
 
-  constructor(bytes: Uint8Array, messageBytes: number = BOUND.messageBytes) {
+  constructor(bytes: Uint8Array, messageBytes: number = BOUND_MESSAGE_BYTES) {
     this.#reader = new ByteReader(bytes);
     this.#messageBytes = messageBytes;
   }
@@ -34,9 +34,9 @@ export class FrameReader {
       } else if (code >= FIRST_EXTENSION) {
         reader.block(this.#messageBytes);
       } else {
-        const entry = BY_CODE[code];
-        if (entry === undefined) return fault("unsupported", from, `there is no frame of type ${code}`);
-        const frame = readFrame(entry.type, entry.fields, reader);
+        const kind = KINDS[code];
+        if (kind === undefined) return fault("unsupported", from, `type:${code}`);
+        const frame = readFrame(kind, reader);
         if (reader.fault === undefined) return frame;
       }
       if (reader.fault !== undefined)
@@ -65,18 +65,18 @@ export function encodeFrame(frame: Frame): Uint8Array {
 }
 
 export function writeFrame(writer: ByteWriter, frame: Frame): void {
-  const { code } = LAYOUTS[frame.type];
+  const code = codeOf(frame.type);
   const values: Readonly<Record<string, unknown>> = frame;
   writer.byte(code);
-  for (const [name, field] of BY_CODE[code]?.fields ?? []) field.write(writer, values[name]);
+  for (const [name, field] of KINDS[code]?.fields ?? []) field.write(writer, values[name]);
 }
 
-/** DATA, TEXT or TYPED in one allocation: the path every message takes. */
+/** DATA, TEXT or TYPED: the path every message takes. */
 export function encodeContent(type: ContentType, bytes: Uint8Array): Uint8Array {
   const size = bytes.length;
   const head = size < 0x80 ? 2 : size < 0x4000 ? 3 : size < 0x200000 ? 4 : 5;
-  const frame = new Uint8Array(head + size);
-  frame[0] = LAYOUTS[type].code;
+  const frame = room(head + size);
+  frame[0] = FIRST_CONTENT + CONTENT.indexOf(type);
   let rest = size;
   for (let at = 1; at < head - 1; at++) {
     frame[at] = (rest & 0x7f) | 0x80;
@@ -97,19 +97,20 @@ export function contentSize(frame: Uint8Array): number {
 }
 
 export function isNumbered(frame: Frame): frame is NumberedFrame {
-  const { code } = LAYOUTS[frame.type];
+  if (frame.type === "data" || frame.type === "text" || frame.type === "typed") return true;
+  const code = codeOf(frame.type);
   return code >= FIRST_CONTENT && code < FIRST_UNNUMBERED;
 }
 
-/** `LAYOUTS` holds for each type the fields of just that type, which the compiler has checked there. */
-function readFrame(
-  type: string,
-  fields: readonly (readonly [string, Field<unknown>])[],
-  reader: ByteReader,
-): Frame {
+/** The layouts hold for each type the fields of just that type, which the compiler has checked there. */
+function readFrame({ type, fields }: Kind, reader: ByteReader): Frame {
   const frame: Record<string, unknown> = { type };
   for (const [name, field] of fields) frame[name] = field.read(reader);
   return frame as unknown as Frame;
+}
+
+function codeOf(type: Frame["type"]): number {
+  return CODES.get(type) ?? 0;
 }
 
 const CONTENT: readonly (ContentType | undefined)[] = ["data", "text", "typed"];
@@ -117,6 +118,21 @@ const FIRST_CONTENT = 0x10;
 const FIRST_UNNUMBERED = 0x40;
 const FIRST_EXTENSION = 0x80;
 
-const BY_CODE: { type: string; fields: [string, Field<unknown>][] }[] = [];
-for (const [type, { code, fields }] of Object.entries(LAYOUTS))
-  BY_CODE[code] = { type, fields: Object.entries(fields) };
+interface Kind {
+  readonly type: string;
+  readonly fields: readonly (readonly [string, Field<unknown>])[];
+}
+
+const KINDS: Kind[] = [];
+const CODES = new Map<string, number>();
+for (const [first, layouts] of [
+  [1, LINK_FRAMES],
+  [FIRST_CONTENT, NUMBERED_FRAMES],
+  [FIRST_UNNUMBERED, UNNUMBERED_FRAMES],
+] as const) {
+  let code: number = first;
+  for (const [type, layout] of Object.entries(layouts)) {
+    CODES.set(type, code);
+    KINDS[code++] = { type, fields: Object.entries(layout) };
+  }
+}

@@ -1,6 +1,19 @@
 import { HoldfastError } from "../../kernel/errors.ts";
 import type { Credit } from "./frames.ts";
-import { UNIT } from "./frames.ts";
+import {
+  UNIT_ACTIVITY,
+  UNIT_DUPLEX,
+  UNIT_EXCEPTIONS,
+  UNIT_HALF_DUPLEX,
+  UNIT_MAJOR,
+  UNIT_MINOR,
+  UNIT_RELEASE,
+  UNIT_RESYNC,
+  UNIT_SIMPLEX_DOWN,
+  UNIT_SIMPLEX_UP,
+  UNIT_TYPED,
+  UNIT_URGENT,
+} from "./numbers.ts";
 
 export type DialogMode = "half-duplex" | "full-duplex" | "simplex-down" | "simplex-up";
 
@@ -35,11 +48,6 @@ export interface ConnectOptions {
   readonly signal?: AbortSignal;
 }
 
-export interface ProofKey {
-  readonly publicKey: Uint8Array;
-  sign(bytes: Uint8Array): Promise<Uint8Array>;
-}
-
 export function unitsOf({
   mode = "full-duplex",
   checkpoint,
@@ -47,36 +55,24 @@ export function unitsOf({
   activities,
   negotiatedRelease,
 }: ConnectOptions): number {
-  let units: number = UNIT.urgent | UNIT.typed | MODES[mode];
-  if (mode === "half-duplex") units |= UNIT.exceptions;
-  if (sync === true || checkpoint !== undefined) units |= UNIT.minor | UNIT.major | UNIT.resync;
-  if (activities === true) units |= UNIT.activity | UNIT.minor | UNIT.resync;
-  return negotiatedRelease === true ? units | UNIT.release : units;
+  let units: number = UNIT_URGENT | UNIT_TYPED | MODES[mode];
+  if (mode === "half-duplex") units |= UNIT_EXCEPTIONS;
+  if (sync === true || checkpoint !== undefined) units |= UNIT_MINOR | UNIT_MAJOR | UNIT_RESYNC;
+  if (activities === true) units |= UNIT_ACTIVITY | UNIT_MINOR | UNIT_RESYNC;
+  return negotiatedRelease === true ? units | UNIT_RELEASE : units;
 }
 
 const MODES = {
-  "half-duplex": UNIT.halfDuplex,
-  "full-duplex": UNIT.duplex,
-  "simplex-down": UNIT.simplexDown,
-  "simplex-up": UNIT.simplexUp,
+  "half-duplex": UNIT_HALF_DUPLEX,
+  "full-duplex": UNIT_DUPLEX,
+  "simplex-down": UNIT_SIMPLEX_DOWN,
+  "simplex-up": UNIT_SIMPLEX_UP,
 } as const;
 
 export function bytesOf(size: number | string): number {
   if (typeof size === "number") return size;
   const [, count, unit = ""] = /^(\d+) *([KMG]i?B)?$/.exec(size) ?? [];
   const scale = unit.includes("i") ? 1024 : 1000;
-  if (count === undefined)
-    throw new HoldfastError("invalid-argument", `"${size}" is not a size such as "1MiB".`);
+  if (count === undefined) throw new HoldfastError("invalid-argument", `"${size}" is no size; "1MiB" is.`);
   return Number(count) * scale ** " KMG".indexOf(unit.charAt(0) || " ");
-}
-
-export async function proofKey(): Promise<ProofKey> {
-  const { subtle } = globalThis.crypto;
-  const algorithm = { name: "ECDSA", namedCurve: "P-256" };
-  const pair = await subtle.generateKey(algorithm, false, ["sign", "verify"]);
-  return {
-    publicKey: new Uint8Array(await subtle.exportKey("raw", pair.publicKey)),
-    sign: async (bytes) =>
-      new Uint8Array(await subtle.sign({ name: "ECDSA", hash: "SHA-256" }, pair.privateKey, bytes)),
-  };
 }

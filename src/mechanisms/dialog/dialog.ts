@@ -1,13 +1,12 @@
-import { ALL_TOKENS, TOKEN } from "./frames.ts";
-import { placementOf, settle, tokensOf } from "./machine/agreement.ts";
+import { ALL_TOKENS, TOKEN_DATA, TOKEN_MAJOR, TOKEN_MINOR } from "./numbers.ts";
+import { placementOf, tokensOf } from "./machine/agreement.ts";
 import type { DialogEvent, Refused } from "./machine/events.ts";
 import { isRefused } from "./machine/events.ts";
 import type { DialogMachine } from "./machine/machine.ts";
 import type { Message } from "./machine/rules.ts";
-import { answerSerial } from "./machine/rules.ts";
 import type { DialogEnd, DialogEvents, DialogHost, SendLevel, SyncPoint } from "./told.ts";
 import { DialogMessage } from "./told.ts";
-import { ended, refusal, Waits } from "./waits.ts";
+import { ended, Waits } from "./waits.ts";
 
 type Item = Extract<DialogEvent, { type: "content" | "gap" | "indication" }>;
 
@@ -18,6 +17,8 @@ export class Dialog {
   readonly #listeners = new Map<string, Set<(detail: never) => void>>();
   readonly #waits: Waits;
   #items: Item[] = [];
+  /** Somebody is at work on the message that was handed out last. */
+  #busy = false;
   #reader: ((item: IteratorResult<DialogMessage>) => void) | undefined;
   #end: DialogEnd | undefined;
 
@@ -43,6 +44,11 @@ export class Dialog {
     return this.#end;
   }
 
+  /** The number the next own message gets: after a restart, how far what was accepted goes. Control counts as well. */
+  get sent(): number {
+    return this.#machine.own.sent;
+  }
+
   /** Own messages that the other application has not committed. */
   get backlog(): number {
     return this.#machine.backlog;
@@ -54,7 +60,7 @@ export class Dialog {
   }
 
   get hasTurn(): boolean {
-    return this.#has(TOKEN.data);
+    return this.#has(TOKEN_DATA);
   }
 
   // ── content ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -78,6 +84,7 @@ export class Dialog {
 
   commit(number: number): Promise<void> {
     this.#machine.commit(number);
+    this.#deliver();
     this.#answer();
     this.#host.changed();
     return this.#waits.committed(number);
@@ -86,7 +93,11 @@ export class Dialog {
   [Symbol.asyncIterator](): AsyncIterator<DialogMessage> {
     return {
       next: () => this.#next(),
-      return: () => Promise.resolve({ done: true, value: undefined }),
+      return: () => {
+        this.#busy = false;
+        this.#deliver();
+        return Promise.resolve({ done: true, value: undefined });
+      },
     };
   }
 
@@ -130,16 +141,15 @@ export class Dialog {
     tokens?: number,
   ): Promise<number> {
     const placement = placementOf(tokens ?? this.#machine.state.tokens);
-    const serial =
+    const [kind, point] =
       "restart" in to
-        ? typeof to.restart === "number"
-          ? to.restart
-          : to.restart.serial
+        ? (["restart", to.restart] as const)
         : "set" in to
-          ? to.set
-          : this.#machine.state.vm;
-    const kind = "restart" in to ? "restart" : "set" in to ? "set" : "abandon";
-    this.#purge(await this.#request(() => ({ type: "resync", kind, serial, placement })));
+          ? (["set", to.set] as const)
+          : (["abandon", this.#machine.state.vm] as const);
+    const serial = typeof point === "number" ? point : point.serial;
+    await this.#request(() => ({ type: "resync", kind, serial, placement }));
+    this.#purge();
     await this.#waits.until(() => this.#machine.state.exchange === undefined);
     return this.#machine.state.vm;
   }
@@ -150,14 +160,8 @@ export class Dialog {
 
   /** Goes on with an activity behind its point `serial`; `oldHandle` names the dialog it was left in. */
   async resumeActivity(id: string, old: { id: string; handle?: string; serial: number }): Promise<void> {
-    const { serial } = old;
-    await this.#request(() => ({
-      type: "activity-resume",
-      id,
-      oldId: old.id,
-      oldHandle: old.handle ?? "",
-      serial,
-    }));
+    const { id: oldId, handle: oldHandle = "", serial } = old;
+    await this.#request(() => ({ type: "activity-resume", id, oldId, oldHandle, serial }));
   }
 
   async endActivity(): Promise<void> {
@@ -166,7 +170,8 @@ export class Dialog {
   }
 
   async interruptActivity(how: "interrupt" | "discard" = "interrupt"): Promise<void> {
-    this.#purge(await this.#request(() => ({ type: `activity-${how}`, reason: 0 })));
+    await this.#request(() => ({ type: `activity-${how}`, reason: 0 }));
+    this.#purge();
     await this.#waits.until(() => this.#machine.state.exchange === undefined);
   }
 
@@ -183,7 +188,7 @@ export class Dialog {
     await this.#obtain(ALL_TOKENS);
     await this.#request(() => ({ type: "finish" }));
     await this.#waits.until(() => this.#machine.state.finished || this.#machine.state.finish === undefined);
-    if (!this.#machine.state.finished) throw refusal("the other side does not want to finish yet");
+    if (!this.#machine.state.finished) throw this.#waits.refusal("unfinished");
   }
 
   /** At once, whatever is under way. */
@@ -222,6 +227,8 @@ export class Dialog {
   close(end: DialogEnd): void {
     if (this.#end !== undefined) return;
     this.#end = end;
+    // Where it goes on, this comes again; here it must not take effect beside that.
+    if (end.reason === "moved") this.#items = [];
     this.#waits.close(end);
     this.#deliver();
     this.#emit("end", end);
@@ -236,13 +243,13 @@ export class Dialog {
         this.#items.push(event);
         return;
       case "indication":
-        if (event.purged) this.#purge(undefined);
+        if (event.purged) this.#purge();
         this.#items.push(event);
         return;
       case "please": {
         this.#emit("wanted", event.tokens);
         // The turn is the application's to give; what merely stands in the way of the other side is not.
-        const free = event.tokens & ~TOKEN.data;
+        const free = event.tokens & ~TOKEN_DATA;
         if (free !== 0 && !this.#listeners.has("wanted")) this.give(free).catch(() => undefined);
         return;
       }
@@ -251,25 +258,33 @@ export class Dialog {
     }
   }
 
-  /** Hands out what is next as long as somebody takes it; control is told as soon as nothing is before it. */
+  /**
+   * Hands out what is next as long as somebody takes it; control is told as soon as nothing is before it. Of a point, that
+   * means that whoever reads is done with the last message: has committed it, or come back for more.
+   */
   #deliver(): void {
     for (let item = this.#items[0]; item !== undefined; item = this.#items[0]) {
+      if (item.type === "content" ? this.#reader === undefined : this.#mustWait(item)) return;
+      this.#items.shift();
       if (item.type === "content") {
-        if (this.#reader === undefined) return;
         const { kind, number, bytes } = item;
         this.#answerReader({ done: false, value: new DialogMessage(this, kind, number, bytes) });
       } else if (item.type === "gap") this.#emit("gap", { from: item.from, to: item.to });
       else this.#indicate(item.message);
-      this.#items.shift();
     }
     if (this.#end !== undefined && this.#reader !== undefined)
       this.#answerReader({ done: true, value: undefined });
   }
 
+  #mustWait(item: Item): boolean {
+    if (!this.#busy || item.type !== "indication" || this.#machine.committed >= item.number) return false;
+    return /^(mi|ma|activity-[sre])/.test(item.message.type);
+  }
+
   #indicate(message: Message): void {
     switch (message.type) {
       case "token-give":
-        if ((message.tokens & TOKEN.data) !== 0) this.#emit("turn", undefined);
+        if ((message.tokens & TOKEN_DATA) !== 0) this.#emit("turn", undefined);
         return;
       case "minor":
         return this.#emit("minor", message.serial);
@@ -294,21 +309,11 @@ export class Dialog {
   /** What this side owes, once everything that came before is committed. */
   #answer(): void {
     const machine = this.#machine;
-    const { exchange, major, confirmer, va, vm, finish, tokens, finished } = machine.state;
+    const { exchange, major, confirmer, va, vm, finish, finished } = machine.state;
     if (finished || this.#end !== undefined) return;
     const peer = 1 - machine.side;
     if (exchange !== undefined) {
-      if (exchange.by !== peer) return;
-      if (exchange.purge === "interrupt" || exchange.purge === "discard")
-        machine.request({ type: `activity-${exchange.purge}-ack` });
-      else {
-        const placed = settle(exchange.placement, tokensOf(machine.agreement.units), tokens);
-        machine.request({
-          type: "resync-ack",
-          serial: answerSerial(machine.state, exchange),
-          tokens: placed,
-        });
-      }
+      if (!machine.answerPurge()) return;
       this.#waits.purged();
       this.#host.changed();
       return;
@@ -326,6 +331,7 @@ export class Dialog {
   #next(): Promise<IteratorResult<DialogMessage>> {
     return new Promise((resolve) => {
       this.#reader = resolve;
+      this.#busy = false;
       this.#deliver();
       this.#answer();
     });
@@ -334,10 +340,11 @@ export class Dialog {
   #answerReader(result: IteratorResult<DialogMessage>): void {
     const reader = this.#reader;
     this.#reader = undefined;
+    this.#busy = result.done !== true;
     reader?.(result);
   }
 
-  #purge(_number: number | undefined): void {
+  #purge(): void {
     this.#items = this.#items.filter((item) => item.type === "indication");
     this.#waits.purged();
   }
@@ -372,7 +379,7 @@ export class Dialog {
 
   #did<T>(outcome: T | Refused): T {
     if (this.#end !== undefined) throw ended(this.#end);
-    if (isRefused(outcome)) throw refusal(outcome.refused);
+    if (isRefused(outcome)) throw this.#waits.refusal(outcome.refused);
     this.#host.changed();
     return outcome;
   }
@@ -383,4 +390,4 @@ export class Dialog {
 }
 
 const encoder = new TextEncoder();
-const TURN = TOKEN.data | TOKEN.minor | TOKEN.major;
+const TURN = TOKEN_DATA | TOKEN_MINOR | TOKEN_MAJOR;

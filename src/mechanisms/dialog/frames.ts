@@ -1,3 +1,5 @@
+import type { GAP_REASONS, RESYNC_KINDS } from "./numbers.ts";
+
 /** The frames of `holdfast.v1`, as docs/dialog-protocol.md specifies them. Nothing here knows bytes or states. */
 
 /** What opens a link and says what it carries. Unnumbered. */
@@ -133,83 +135,5 @@ export type UnnumberedFrame =
 
 export type Frame = LinkFrame | NumberedFrame | UnnumberedFrame;
 
-/** Functional units (X.215 §8). The first four are the modes; exactly one of them is chosen. */
-export const UNIT = {
-  halfDuplex: 1,
-  duplex: 2,
-  /** Only the responder sends. */
-  simplexDown: 4,
-  /** Only the initiator sends. */
-  simplexUp: 8,
-  urgent: 16,
-  typed: 32,
-  minor: 64,
-  major: 128,
-  resync: 256,
-  activity: 512,
-  release: 1024,
-  exceptions: 2048,
-} as const;
-
-export const ALL_UNITS = 4095;
-export const MODE_UNITS = 15;
-
-/** Tokens (X.215 §7.2): the right to send data, to set minor and major points or manage activities, to finish. */
-export const TOKEN = { data: 1, minor: 2, major: 4, release: 8 } as const;
-export const ALL_TOKENS = 15;
-
-/** Where a token goes, two bits each in the order of `TOKEN`. */
-export const PLACE = { initiator: 0, responder: 1, acceptor: 2 } as const;
-
-export const RESYNC_KINDS = ["restart", "set", "abandon"] as const;
 export type ResyncKind = (typeof RESYNC_KINDS)[number];
-
-/** `dropped`: the sender keeps only the newest of a feed. `purged`: a resynchronization took them back. */
-export const GAP_REASONS = ["dropped", "purged"] as const;
 export type GapReason = (typeof GAP_REASONS)[number];
-
-/** Serial numbers of sync points run from 0 to here (X.225 §8.3). */
-export const MAX_SERIAL = 999_999;
-
-/** Bounds of the format; agreements and credits may be lower. */
-export const BOUND = {
-  messageBytes: 16_777_216,
-  urgentBytes: 1024,
-  urgentOutstanding: 8,
-  authorizationBytes: 8192,
-  labelBytes: 256,
-  openDataBytes: 65_536,
-  urlBytes: 2048,
-  whyBytes: 1024,
-  idBytes: 128,
-  secretBytes: 128,
-  creditMessages: 1_048_576,
-  creditBytes: 1_073_741_824,
-  /** Numbered messages without content that may be unacknowledged beyond the credit. */
-  control: 256,
-  ms: 31_536_000_000,
-} as const;
-
-export const REFUSED = {
-  unauthorized: 1,
-  unknown: 2,
-  locked: 3,
-  ended: 4,
-  busy: 5,
-  version: 6,
-  mode: 7,
-  outOfStep: 8,
-  proof: 9,
-  malformed: 10,
-  unavailable: 11,
-} as const;
-
-export const ABORT = {
-  user: 1,
-  protocolError: 2,
-  revoked: 3,
-  expired: 4,
-  superseded: 5,
-  failed: 6,
-  tooLarge: 7,
-} as const;

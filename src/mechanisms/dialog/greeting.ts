@@ -7,12 +7,14 @@ import type { Link } from "./client.ts";
 import { proofText } from "./proof.ts";
 import { decodeFrames, encodeFrame } from "./codec.ts";
 import type { Frame } from "./frames.ts";
-import { REFUSED } from "./frames.ts";
+import { REFUSED } from "./numbers.ts";
 import type { Agreement } from "./machine/agreement.ts";
 import { agree } from "./machine/agreement.ts";
-import { DialogMachine } from "./machine/machine.ts";
 import { decodeMark, encodeMark } from "./machine/mark.ts";
-import type { MachineOptions } from "./machine/options.ts";
+import type { ServerMachineOptions } from "./machine/options.ts";
+import { rulesFor } from "./machine/rules-for.ts";
+import { explain } from "./machine/reasons.ts";
+import { ServerMachine } from "./machine/server-machine.ts";
 import type { LinkRequest, Settings, Welcome } from "./options.ts";
 import { modeOf } from "./options.ts";
 
@@ -24,7 +26,7 @@ export interface Around {
   /** The dialog, if this node owns it. */
   readonly carried: (handle: string) => CarriedDialog | undefined;
   /** A dialog begins, or comes here from another node. */
-  readonly arrived: (carried: CarriedDialog, rehydrated: boolean) => void;
+  readonly arrived: (carried: CarriedDialog, rehydrated: boolean, data?: Uint8Array) => void;
   readonly gone: (carried: CarriedDialog) => void;
 }
 
@@ -100,7 +102,7 @@ export class Greeting {
       ...(settings.limit !== undefined && { limit: settings.limit }),
     });
     const epoch = record.owner?.epoch ?? 1;
-    const machine = new DialogMachine(this.#machineOptions(agreement));
+    const machine = new ServerMachine(this.#machineOptions(agreement));
     const storage = machine.storage();
     if (log !== undefined && storage?.mark !== undefined) {
       // Before anybody knows of it, so that every node can go on with what somebody knows of.
@@ -129,7 +131,7 @@ export class Greeting {
       holdMs,
       pingMs: settings.pingMs,
     });
-    this.#around.arrived(carried, false);
+    this.#around.arrived(carried, false, frame.data);
     await carried.start();
   }
 
@@ -182,8 +184,10 @@ export class Greeting {
     if ((carried.record.owner?.epoch ?? 0) > epoch)
       return this.#refuse(REFUSED.busy, "another link was faster");
     carried.record = record;
-    const fault = carried.take(this.#link, frame.position, frame.credit, false);
-    if (fault !== undefined) return this.#refuse(REFUSED.outOfStep, fault.why);
+    // An EventSource shows that it has the new secret by nothing but its next request.
+    const plain = this.#about.binding === "event-source";
+    const fault = carried.take(this.#link, frame.position, frame.credit, plain);
+    if (fault !== undefined) return this.#refuse(REFUSED.outOfStep, explain(fault.why));
     this.carried = carried;
     const holdMs = record.resumableMs ?? 0;
     this.#say({
@@ -213,7 +217,11 @@ export class Greeting {
       this.#refuse(REFUSED.ended, "its messages were lost with the process that had them");
       return undefined;
     }
-    const machine = new DialogMachine(this.#machineOptions(agreement), { mark, sent: stream.next });
+    const machine = new ServerMachine(this.#machineOptions(agreement), {
+      mark,
+      first: stream.first,
+      sent: stream.next,
+    });
     return new CarriedDialog(settings, record, machine, epoch, this.#around.gone);
   }
 
@@ -275,12 +283,13 @@ export class Greeting {
     this.#link.send(encodeFrame(frame));
   }
 
-  #machineOptions(agreement: Agreement): MachineOptions {
+  #machineOptions(agreement: Agreement): ServerMachineOptions {
     const { log, credit, outboxBytes, outboxMessages, keepNewest, pingMs } = this.#around.settings;
     const keeps = keepNewest !== undefined && modeOf(agreement.units) === "simplex";
     return {
       agreement,
       side: 1,
+      rules: rulesFor(agreement.units),
       credit,
       logged: log !== undefined,
       outboxBytes,

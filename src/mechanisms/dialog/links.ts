@@ -2,7 +2,7 @@ import type { Socket } from "node:net";
 import type { WebSocket } from "ws";
 import { isFault } from "../../wire/fault.ts";
 import type { Link, LinkListener } from "./client.ts";
-import { BOUND } from "./frames.ts";
+import { BOUND_MESSAGE_BYTES } from "./numbers.ts";
 import { RecordSplitter, toRecord } from "./records.ts";
 
 type Heard = Pick<LinkListener, "message" | "drained" | "closed">;
@@ -17,10 +17,12 @@ export function webSocketLink(socket: WebSocket, heard: Heard): Link {
   socket.on("error", () => socket.terminate());
   socket.on("close", () => heard.closed());
   return {
-    get buffered() {
+    get bufferedAmount() {
       return socket.bufferedAmount;
     },
     send(message) {
+      // Nobody waits for room where there is plenty.
+      if (socket.bufferedAmount + message.length < LOW_WATER) return socket.send(message, SEND);
       socket.send(message, SEND, () => {
         if (socket.bufferedAmount < LOW_WATER) heard.drained();
       });
@@ -35,7 +37,7 @@ export function webSocketLink(socket: WebSocket, heard: Heard): Link {
 
 /** A message of the binding behind its length. */
 export function socketLink(socket: Socket, heard: Heard): Link {
-  const splitter = new RecordSplitter(BOUND.messageBytes + RECORD_OVERHEAD);
+  const splitter = new RecordSplitter(BOUND_MESSAGE_BYTES + RECORD_OVERHEAD);
   socket.on("data", (chunk) => {
     const records = splitter.push(chunk);
     if (isFault(records)) socket.destroy();
@@ -45,7 +47,7 @@ export function socketLink(socket: Socket, heard: Heard): Link {
   socket.on("error", () => socket.destroy());
   socket.on("close", () => heard.closed());
   return {
-    get buffered() {
+    get bufferedAmount() {
       return socket.writableLength;
     },
     send(message) {

@@ -2,8 +2,9 @@ import type { IncomingMessage } from "node:http";
 import type { EstablishRequest, Handle, Kernel, Mode, SessionLog } from "../../kernel/index.ts";
 import { HoldfastError } from "../../kernel/index.ts";
 import type { LogAck } from "../../kernel/log.ts";
+import type { DialogMode } from "./connect-options.ts";
 import type { Credit } from "./frames.ts";
-import { ALL_UNITS, UNIT } from "./frames.ts";
+import { ALL_UNITS, UNIT } from "./numbers.ts";
 
 /** Who is on a link, and what the dialogs they open are like. */
 export interface Welcome {
@@ -17,7 +18,8 @@ export interface Welcome {
 
 /** What is known of whoever opens or resumes, before anything else is looked at. */
 export interface LinkRequest {
-  readonly binding: "websocket" | "tcp" | "tls" | "sse";
+  /** `sse` is the event stream with posts, `event-source` the event stream alone. */
+  readonly binding: "websocket" | "tcp" | "tls" | "sse" | "event-source";
   /** From OPEN or RESUME, or the HTTP header of that name; "" when there is none. */
   readonly authorization: string;
   readonly address: string;
@@ -57,6 +59,10 @@ export interface DialogsOptions {
   /** Links that have not opened or resumed a dialog; 1,000 unless given. More are refused at once. */
   readonly pendingLinks?: number;
   readonly handshakeMs?: number;
+  /** Other sites whose pages may use the event-stream bindings (CORS), as `https://app.example`; none unless given. */
+  readonly origins?: readonly string[];
+  /** How often streams in the log whose dialogs are forgotten are looked for; 600,000 ms unless given. */
+  readonly sweepMs?: number;
   readonly onFault?: (error: unknown) => void;
 }
 
@@ -80,6 +86,8 @@ export function settle(options: DialogsOptions): Settings {
     outboxMessages: logged ? 10_000_000 : 100_000,
     pendingLinks: 1000,
     handshakeMs: 10_000,
+    sweepMs: 600_000,
+    origins: [],
     onFault: () => undefined,
     ...options,
     checkpoint: { bytes: options.checkpoint?.bytes ?? 0, window: options.checkpoint?.window ?? 0 },
@@ -91,6 +99,7 @@ export function settle(options: DialogsOptions): Settings {
     "outboxMessages",
     "handshakeMs",
     "pendingLinks",
+    "sweepMs",
   ] as const) {
     if (!(settings[name] >= 1))
       throw new HoldfastError("invalid-argument", `${name} is a number from 1 on.`, {
@@ -103,6 +112,12 @@ export function settle(options: DialogsOptions): Settings {
       "A log in memory keeps nothing that dialogs do not keep; leave it out.",
     );
   return settings;
+}
+
+export function dialogMode(units: number): DialogMode {
+  if ((units & UNIT.simplexDown) !== 0) return "simplex-down";
+  if ((units & UNIT.simplexUp) !== 0) return "simplex-up";
+  return (units & UNIT.halfDuplex) !== 0 ? "half-duplex" : "full-duplex";
 }
 
 /** The kernel's word for the mode that was agreed on. */

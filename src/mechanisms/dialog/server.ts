@@ -1,4 +1,4 @@
-import type { IncomingMessage, Server as HttpServer } from "node:http";
+import type { IncomingMessage, Server as HttpServer, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { createServer } from "node:net";
 import type { AddressInfo } from "node:net";
@@ -6,15 +6,19 @@ import type { Duplex } from "node:stream";
 import type { TlsOptions } from "node:tls";
 import { createServer as createTlsServer, TLSSocket } from "node:tls";
 import { WebSocketServer } from "ws";
-import type { CarriedDialog } from "./carried.ts";
-import type { Link, LinkListener } from "./client.ts";
+import type { CarriedDialog, LastSent } from "./carried.ts";
+import type { Link } from "./client.ts";
 import type { Dialog } from "./dialog.ts";
-import { BOUND } from "./frames.ts";
+import { BOUND_MESSAGE_BYTES } from "./numbers.ts";
 import type { Around } from "./greeting.ts";
 import { Greeting } from "./greeting.ts";
+import type { Heard } from "./http-links.ts";
+import { HttpLinks } from "./http-links.ts";
 import { socketLink, webSocketLink } from "./links.ts";
 import type { DialogsOptions, LinkRequest, Settings } from "./options.ts";
-import { settle } from "./options.ts";
+import type { DialogMode } from "./connect-options.ts";
+import { dialogMode, settle } from "./options.ts";
+import { sweepOrphans } from "./sweep.ts";
 
 export interface DialogListenOptions {
   /** 127.0.0.1 unless given. */
@@ -25,11 +29,26 @@ export interface DialogListenOptions {
   readonly tls?: TlsOptions;
 }
 
+export interface Listening {
+  readonly host: string;
+  readonly port: number;
+  /** Another certificate, for links from now on. */
+  renew(tls: TlsOptions): void;
+}
+
 /** How a dialog comes to the application: anew, or with all that was left of it on another node. */
 export interface Arrival {
   readonly rehydrated: boolean;
+  readonly mode: DialogMode;
   readonly principal?: string;
   readonly label?: string;
+  /** What came with OPEN, for dialogs that begin here. */
+  readonly data?: Uint8Array;
+  /**
+   * The newest content that this side has sent, acknowledged or not, as the log has it: where to go on in whatever is being
+   * passed on, after another process had the dialog. Absent when there was none, or no log.
+   */
+  lastSent(): Promise<LastSent | undefined>;
 }
 
 /** @throws HoldfastError `invalid-argument` for an option that makes no sense, naming it. */
@@ -42,10 +61,14 @@ export class Dialogs implements AsyncDisposable {
   readonly #settings: Settings;
   readonly #around: Around;
   readonly #carried = new Map<string, CarriedDialog>();
+  /** Those that are over, whose end is being written. */
+  readonly #leaving = new Set<CarriedDialog>();
   readonly #listeners = new Set<(dialog: Dialog, arrival: Arrival) => unknown>();
   readonly #links = new Map<Link, Greeting>();
   readonly #servers = new Set<{ close(): unknown }>();
   readonly #stopListening: () => void;
+  readonly #http: HttpLinks;
+  readonly #sweeper: NodeJS.Timeout | undefined;
   #pending = 0;
   #closing = false;
 
@@ -54,19 +77,45 @@ export class Dialogs implements AsyncDisposable {
     this.#around = {
       settings,
       carried: (handle) => this.#carried.get(handle),
-      arrived: (carried, rehydrated) => this.#arrived(carried, rehydrated),
+      arrived: (carried, rehydrated, data) => this.#arrived(carried, rehydrated, data),
       gone: (carried) => {
         if (this.#carried.get(carried.handle) === carried) this.#carried.delete(carried.handle);
+        this.#leaving.add(carried);
+        // What it still has to write is under way by then.
+        queueMicrotask(() => void carried.settled().then(() => this.#leaving.delete(carried)));
       },
     };
+    const { log, outboxBytes, outboxMessages, holdMs, origins } = settings;
+    this.#http = new HttpLinks({
+      admits: () => this.#admits(),
+      welcome: (binding, http, make) => {
+        const about = { binding, address: http.socket.remoteAddress ?? "", http };
+        this.#welcome(make, about, http.headers.authorization ?? "");
+      },
+      // Without a log, what is unacknowledged fills the outbox; that must not be full before the reader is asked back.
+      plainWindow: {
+        messages: Math.min(65_536, log === undefined ? outboxMessages >> 1 : Infinity),
+        bytes: Math.min(2_097_152, log === undefined ? outboxBytes >> 1 : Infinity),
+      },
+      holdMs,
+      origins,
+    });
+    if (log !== undefined) {
+      const sweep = (): void =>
+        void sweepOrphans(settings.kernel, log)
+          .catch(settings.onFault)
+          .then(() => (this.#closing ? undefined : this.#sweeper?.refresh()));
+      this.#sweeper = setTimeout(sweep, settings.sweepMs);
+      this.#sweeper.unref();
+    }
     this.#stopListening = settings.kernel.onEntry(({ event, handle, detail }) => {
       if (event !== "end" || handle === undefined) return;
       const said = detail?.["reason"];
       const reason = typeof said === "string" ? said : "";
+      const carried = this.#carried.get(handle);
+      if (reason === "finished") return carried?.close({ reason: "finished", why: "" });
       const expired = reason.endsWith("expired") || reason === "timeout";
-      this.#carried
-        .get(handle)
-        ?.end("revoked", { reason: expired ? "expired" : "revoked", why: `it was ended: ${reason}` });
+      carried?.end("revoked", { reason: expired ? "expired" : "revoked", why: `it was ended: ${reason}` });
     });
   }
 
@@ -81,17 +130,25 @@ export class Dialogs implements AsyncDisposable {
     return () => this.#listeners.delete(listener);
   }
 
-  /** WebSocket, on `path` of a server that goes on serving everything else. */
+  /** A request of the event-stream bindings: for servers that route requests themselves. `attach` does it for its path. */
+  handle(request: IncomingMessage, response: ServerResponse): void {
+    this.#http.handle(request, response);
+  }
+
+  /**
+   * WebSocket and event streams on `path` of a server that goes on serving everything else. What listens to its requests
+   * already does not hear of those any more.
+   */
   attach(server: HttpServer, path: string): void {
     const webSockets = new WebSocketServer({
       noServer: true,
       clientTracking: false,
       perMessageDeflate: false,
-      maxPayload: BOUND.messageBytes + 65_536,
+      maxPayload: BOUND_MESSAGE_BYTES + 65_536,
       handleProtocols: (offered) => (offered.has("holdfast.v1") ? "holdfast.v1" : false),
     });
     const upgrade = (request: IncomingMessage, socket: Duplex, head: Buffer): void => {
-      if (new URL(request.url ?? "/", "http://localhost").pathname !== path) return;
+      if (pathOf(request) !== path) return;
       if (!String(request.headers["sec-websocket-protocol"]).split(/ *, */).includes("holdfast.v1"))
         return void socket.end("HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\r\n");
       if (!this.#admits())
@@ -106,14 +163,18 @@ export class Dialogs implements AsyncDisposable {
       });
     };
     server.on("upgrade", upgrade);
+    const others = server.listeners("request");
+    server.removeAllListeners("request");
+    const serve = (request: IncomingMessage, response: ServerResponse): void => {
+      if (pathOf(request) === path) this.handle(request, response);
+      else for (const listener of others) Reflect.apply(listener, server, [request, response]);
+    };
+    server.on("request", serve);
     this.#servers.add({ close: () => server.removeListener("upgrade", upgrade) });
   }
 
   /** Length-prefixed TCP or TLS. Rejects with the system's error when it cannot listen. */
-  async listen({ host = "127.0.0.1", port = 0, tls }: DialogListenOptions = {}): Promise<{
-    host: string;
-    port: number;
-  }> {
+  async listen({ host = "127.0.0.1", port = 0, tls }: DialogListenOptions = {}): Promise<Listening> {
     const accept = (socket: Socket): void => {
       if (!this.#admits()) return void socket.destroy();
       socket.setNoDelay(true);
@@ -127,10 +188,9 @@ export class Dialogs implements AsyncDisposable {
       } as const;
       this.#welcome((heard) => socketLink(socket, heard), about, "");
     };
-    const server =
-      tls === undefined
-        ? createServer({ noDelay: true }, accept)
-        : createTlsServer({ ...tls, ALPNProtocols: ["holdfast.v1"] }, accept);
+    const secure =
+      tls === undefined ? undefined : createTlsServer({ ...tls, ALPNProtocols: ["holdfast.v1"] }, accept);
+    const server = secure ?? createServer({ noDelay: true }, accept);
     await new Promise<void>((resolve, reject) => {
       server.once("error", reject);
       server.listen(port, host, () => {
@@ -141,7 +201,11 @@ export class Dialogs implements AsyncDisposable {
     server.on("error", this.#settings.onFault);
     this.#servers.add(server);
     const address = server.address();
-    return { host, port: isAddress(address) ? address.port : port };
+    return {
+      host,
+      port: isAddress(address) ? address.port : port,
+      renew: (options) => secure?.setSecureContext(options),
+    };
   }
 
   /** Takes no more links, and asks every client to go elsewhere; resolves when all have, or the time is over. */
@@ -159,6 +223,7 @@ export class Dialogs implements AsyncDisposable {
   async close(): Promise<void> {
     this.#closing = true;
     this.#stopListening();
+    clearTimeout(this.#sweeper);
     for (const server of this.#servers) server.close();
     this.#servers.clear();
     const carried = [...this.#carried.values()];
@@ -166,7 +231,7 @@ export class Dialogs implements AsyncDisposable {
       greeting.closed();
       link.close();
     }
-    await Promise.all(carried.map((one) => one.settled()));
+    await Promise.all([...carried, ...this.#leaving].map((one) => one.settled()));
     for (const one of carried) one.close({ reason: "moved", why: "this node has stopped" });
   }
 
@@ -174,12 +239,15 @@ export class Dialogs implements AsyncDisposable {
     return this.close();
   }
 
-  #arrived(carried: CarriedDialog, rehydrated: boolean): void {
+  #arrived(carried: CarriedDialog, rehydrated: boolean, data?: Uint8Array): void {
     this.#carried.get(carried.handle)?.close({ reason: "moved", why: "it has come back by another way" });
     this.#carried.set(carried.handle, carried);
     const { principal, label } = carried.record;
     const arrival = {
       rehydrated,
+      lastSent: () => carried.lastSent(),
+      mode: dialogMode(carried.machine.agreement.units),
+      ...(data !== undefined && { data }),
       ...(principal !== undefined && { principal }),
       ...(label !== undefined && { label }),
     };
@@ -193,11 +261,7 @@ export class Dialogs implements AsyncDisposable {
     return !this.#closing && this.#pending < this.#settings.pendingLinks;
   }
 
-  #welcome(
-    make: (heard: Pick<LinkListener, "message" | "drained" | "closed">) => Link,
-    about: Omit<LinkRequest, "authorization">,
-    header: string,
-  ): void {
+  #welcome(make: (heard: Heard) => Link, about: Omit<LinkRequest, "authorization">, header: string): void {
     this.#pending++;
     let waiting = true;
     const settled = (): void => {
@@ -225,6 +289,11 @@ export class Dialogs implements AsyncDisposable {
     timer.unref();
     this.#links.set(link, greeting);
   }
+}
+
+function pathOf(request: IncomingMessage): string {
+  const target = request.url ?? "/";
+  return target.split("?", 1)[0] ?? target;
 }
 
 function isAddress(address: AddressInfo | string | null): address is AddressInfo {

@@ -7,6 +7,8 @@ export interface DialogHost {
   changed(): void;
   /** The user wants no more of it. */
   abort(why: string): void;
+  /** A reason of the machine in words, where there is room for them. */
+  explain(reason: string): string;
 }
 
 /** When `send` resolves: accepted here, safe in the log (where there is one), or committed by the other application. */

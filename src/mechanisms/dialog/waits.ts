@@ -1,6 +1,5 @@
 import { HoldfastError } from "../../kernel/errors.ts";
 import type { ContentType } from "./codec.ts";
-
 import { isRefused } from "./machine/events.ts";
 import type { DialogMachine } from "./machine/machine.ts";
 import type { DialogEnd, DialogHost, SendLevel } from "./told.ts";
@@ -30,12 +29,7 @@ export class Waits {
 
   content(kind: ContentType, bytes: Uint8Array, until: SendLevel): Promise<void> {
     if (this.#end !== undefined) return Promise.reject(ended(this.#end));
-    if (this.#unaccepted.length === 0 && this.#machine.writable) {
-      const number = this.#machine.send(kind, bytes);
-      if (isRefused(number)) return Promise.reject(refusal(number.refused));
-      this.#host.changed();
-      return until === "memory" ? DONE : this.#reached(until === "acked" ? "acked" : "released", number);
-    }
+    if (this.#unaccepted.length === 0 && this.#machine.writable) return this.#accept(kind, bytes, until);
     return new Promise((resolve, reject) => this.#unaccepted.push({ kind, bytes, until, resolve, reject }));
   }
 
@@ -62,12 +56,7 @@ export class Waits {
     while (this.#unaccepted.length > 0 && this.#machine.writable) {
       const next = this.#unaccepted.shift();
       if (next === undefined) break;
-      const number = this.#machine.send(next.kind, next.bytes);
-      if (isRefused(number)) next.reject(refusal(number.refused));
-      else if (next.until === "memory") next.resolve();
-      else
-        this.#reached(next.until === "acked" ? "acked" : "released", number).then(next.resolve, next.reject);
-      this.#host.changed();
+      this.#accept(next.kind, next.bytes, next.until).then(next.resolve, next.reject);
     }
     if (this.#conditions.length === 0) return;
     const waiting = this.#conditions;
@@ -80,8 +69,13 @@ export class Waits {
 
   /** What was sent before was taken back. */
   purged(): void {
-    const why = refusal("a resynchronization has taken it back");
+    const why = this.refusal("taken");
     for (const wait of this.#numbered.acked.splice(0)) wait.reject(why);
+  }
+
+  refusal(reason: string): HoldfastError {
+    const why = this.#host.explain(reason);
+    return new HoldfastError("illegal-transition", `Not now: ${why}.`, { detail: { reason } });
   }
 
   close(end: DialogEnd): void {
@@ -90,15 +84,22 @@ export class Waits {
     const { released, acked, ackable } = this.#numbered;
     for (const one of [...released, ...acked, ...ackable, ...this.#unaccepted, ...this.#conditions])
       one.reject(ended(end));
-    this.#numbered = { released: [], acked: [], ackable: [] };
     this.#unaccepted = [];
     this.#conditions = [];
+  }
+
+  #accept(kind: ContentType, bytes: Uint8Array, until: SendLevel): Promise<void> {
+    const number = this.#machine.send(kind, bytes);
+    if (isRefused(number)) return Promise.reject(this.refusal(number.refused));
+    this.#host.changed();
+    return until === "memory" ? DONE : this.#reached(until === "acked" ? until : "released", number);
   }
 
   #reached(level: "released" | "acked" | "ackable", number: number): Promise<void> {
     const { own, position } = this.#machine;
     const now = level === "ackable" ? position.committed : own[level];
     if (now > number) return DONE;
+    if (this.#end !== undefined) return Promise.reject(ended(this.#end));
     return new Promise((resolve, reject) => this.#numbered[level].push({ number, resolve, reject }));
   }
 
@@ -116,10 +117,6 @@ export class Waits {
 }
 
 const DONE = Promise.resolve();
-
-export function refusal(why: string): HoldfastError {
-  return new HoldfastError("illegal-transition", `Not now: ${why}.`);
-}
 
 export function ended(end: DialogEnd): HoldfastError {
   return new HoldfastError("session-ended", `The dialog is over (${end.reason}). ${end.why}`);

@@ -17,5 +17,5 @@ export type { Listener, ListenOptions } from "./server.ts";
 export { connect, SocksSocket } from "./socket.ts";
 export { associate, UdpAssociation } from "./udp-client.ts";
 export type { AssociateOptions, UdpEvents } from "./udp-client.ts";
-export { hashPassword } from "./users.ts";
+export { hashPassword, Users } from "./users.ts";
 export type { User } from "./users.ts";

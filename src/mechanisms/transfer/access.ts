@@ -14,16 +14,20 @@ export class Access {
   }
 
   async authorize(
-    request: Omit<AuthorizeRequest, "header">,
+    asked: Omit<AuthorizeRequest, "header" | "request">,
     exchange: Exchange,
     upload?: Upload,
   ): Promise<(Verdict & { allow: true }) | Fault> {
     const verdict = (await this.#authorize?.({
-      ...request,
+      ...asked,
+      request: exchange.request,
       header: (name) => exchange.head.header(name),
     })) ?? { allow: true as const };
-    if (!verdict.allow)
-      return verdict.status === 401 ? { fault: "unauthenticated" } : { fault: "forbidden", why: verdict.why };
+    if (!verdict.allow) {
+      const { status, why, challenge } = verdict;
+      if (status === 403) return { fault: "forbidden", why };
+      return { fault: "unauthenticated", ...(challenge !== undefined && { challenge }) };
+    }
     const owner = upload?.info.principal;
     // Another principal's upload looks as if it were not there.
     if (this.#authorize !== undefined && owner !== undefined && owner !== verdict.principal)
@@ -59,7 +63,7 @@ export class Access {
 }
 
 /** What `authorize` is told of an upload that exists. */
-export function aboutUpload(upload: Upload): Omit<AuthorizeRequest, "header" | "action"> {
+export function aboutUpload(upload: Upload): Omit<AuthorizeRequest, "header" | "request" | "action"> {
   const { name, type, handle, principal } = upload.info;
   return {
     handle,

@@ -5,6 +5,8 @@ import type { RequestHead } from "./protocol/messages.ts";
 /** One request with its way back, whatever server it came through. */
 export interface Exchange {
   readonly head: RequestHead;
+  /** The request as the server has it. */
+  readonly request: object;
   /** Path with the mount point, without the query. */
   readonly path: string;
   readonly peer: Peer;

@@ -27,6 +27,7 @@ export function nodeExchange(request: NodeRequest, response: NodeResponse): Exch
   const body = new NodeBody(request as IncomingMessage);
   return {
     head: nodeHead(request),
+    request,
     path: pathOf(originalUrl(request)),
     peer: {
       ...(address !== undefined && { address }),

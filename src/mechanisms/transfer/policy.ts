@@ -54,6 +54,8 @@ export interface TransferPolicy {
   readonly watermarkBytes: number;
   /** Completed uploads can be fetched with GET from their own URL. */
   readonly downloads: boolean;
+  /** Each of them is a session while it runs: it is listed, and a revoke or the end of its login breaks it off. */
+  readonly downloadSessions: boolean;
   /** 104 interim responses; some proxies hang on them. */
   readonly interim: boolean;
   /** Origins that browsers may upload from; `*` for any, without credentials. */
@@ -83,6 +85,7 @@ export const DEFAULT_TRANSFER_POLICY: TransferPolicy = {
   metadataKeys: 64,
   watermarkBytes: 256 * 1024 ** 2,
   downloads: true,
+  downloadSessions: true,
   interim: true,
   cors: [],
   lingerMs: 2_000,
@@ -93,6 +96,8 @@ export const DEFAULT_TRANSFER_POLICY: TransferPolicy = {
 export interface AuthorizeRequest {
   readonly action: "create" | "append" | "inspect" | "terminate" | "complete" | "download";
   readonly header: (name: string) => string | undefined;
+  /** The request as the server has it: what a session middleware in front has put its session on. */
+  readonly request: object;
   readonly length?: number;
   readonly name?: string;
   readonly type?: string;
@@ -110,7 +115,13 @@ export type Verdict =
       readonly parent?: Handle;
       readonly tenant?: string;
     }
-  | { readonly allow: false; readonly status: 401 | 403; readonly why: string };
+  | {
+      readonly allow: false;
+      readonly status: 401 | 403;
+      readonly why: string;
+      /** With 401, the WWW-Authenticate field: how to say who one is. */
+      readonly challenge?: string;
+    };
 
 export interface FinishedFile {
   readonly id: string;

@@ -1,4 +1,4 @@
-import type { Handle, Kernel } from "../../kernel/index.ts";
+import type { Handle, Json, Kernel } from "../../kernel/index.ts";
 import type { TransferPolicy } from "./policy.ts";
 import type { TransferStorage } from "./storage/storage.ts";
 
@@ -47,7 +47,7 @@ export class Room {
         ...(after !== undefined && { after }),
       });
       for (const { record } of page.found) {
-        if (record.mechanism !== "transfer") continue;
+        if (record.mechanism !== "transfer" || isDownload(record.data)) continue;
         open += 1;
         reservedBytes += record.checkpoint?.total ?? record.checkpoint?.position ?? 0;
       }
@@ -55,4 +55,8 @@ export class Room {
     } while (after !== undefined);
     return { open, reservedBytes };
   }
+}
+
+function isDownload(data: Json): boolean {
+  return typeof data === "object" && data !== null && "download" in data;
 }

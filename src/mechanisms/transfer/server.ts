@@ -3,6 +3,7 @@ import type { Server } from "node:http";
 import { isHoldfastError } from "../../kernel/index.ts";
 import { openDownload, openFile } from "./download.ts";
 import type { DownloadFile, DownloadSource, OpenDownload } from "./download.ts";
+import type { DownloadSession } from "./download-session.ts";
 import { nodeExchange, nodeHead, requestTimeoutWarning, sendDownload, sendReply } from "./node.ts";
 import type { NodeRequest, NodeResponse } from "./node.ts";
 import type { TransfersOptions } from "./policy.ts";
@@ -67,7 +68,7 @@ export function createTransfers(options: TransfersOptions): Transfers {
         sendReply(request, response, answer.reply, answer.cors);
         return;
       }
-      const source = await storedSource(options.store, answer.upload);
+      const source = await sourceOf(options.store, answer);
       await sendAndClose(request, response, { plan: answer.plan, source }, answer.cors, (error) =>
         service.fault(error),
       );
@@ -77,12 +78,7 @@ export function createTransfers(options: TransfersOptions): Transfers {
       const answer = await service.handle(webExchange(request, () => (killed = true)));
       if (answer === undefined || killed) return new Response(null, { status: 499 });
       if (answer.kind === "reply") return replyResponse(request, answer.reply, answer.cors);
-      return downloadResponse(
-        request,
-        answer.plan,
-        await storedSource(options.store, answer.upload),
-        answer.cors,
-      );
+      return downloadResponse(request, answer.plan, await sourceOf(options.store, answer), answer.cors);
     },
     download: (file) =>
       makeDownload(
@@ -143,6 +139,20 @@ async function sendAndClose(
     fault(error);
   } finally {
     await download.source.close();
+  }
+}
+
+/** What is sent, with its session moving along. */
+async function sourceOf(
+  storage: TransferStorage,
+  { upload, session }: { readonly upload: UploadId; readonly session?: DownloadSession },
+): Promise<DownloadSource> {
+  try {
+    const stored = await storedSource(storage, upload);
+    return session?.over(stored) ?? stored;
+  } catch (error) {
+    session?.abandon();
+    throw error;
   }
 }
 

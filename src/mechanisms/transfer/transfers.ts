@@ -1,6 +1,8 @@
 import type { JournalEntry } from "../../kernel/index.ts";
 import { Access, aboutCreation, aboutUpload, methodOf, pathOf } from "./access.ts";
 import { Background } from "./background.ts";
+import type { DownloadSession } from "./download-session.ts";
+import { DownloadSessions } from "./download-session.ts";
 import type { Engine } from "./engine.ts";
 import { ietfEngine, tusEngine } from "./engine.ts";
 import type { Exchange } from "./exchange.ts";
@@ -38,6 +40,8 @@ export type Answer =
       readonly kind: "download";
       readonly plan: DownloadPlan;
       readonly upload: UploadId;
+      /** Absent where no content is sent, or the policy wants none. */
+      readonly session?: DownloadSession;
       readonly cors: Readonly<Record<string, string>>;
     }
   | undefined;
@@ -51,6 +55,7 @@ export class TransferService {
   readonly #uploads: Uploads;
   readonly #expiry: Expiry;
   readonly #finisher: Finisher;
+  readonly #downloads: DownloadSessions;
   readonly #access: Access;
   readonly #writing: Writing;
   readonly #stopListening: () => void;
@@ -63,6 +68,10 @@ export class TransferService {
     const { kernel } = options;
     const room = new Room(kernel, options.store, this.policy);
     this.#access = new Access(options.authorize, this.policy);
+    this.#downloads = new DownloadSessions(kernel, this.#background, {
+      bytes: this.policy.commitBytes,
+      ms: this.policy.commitMs,
+    });
     this.#expiry = new Expiry(kernel, options.store, this.policy);
     this.#uploads = new Uploads({
       kernel,
@@ -304,7 +313,14 @@ export class TransferService {
       this.options.kernel.clock.now(),
       `holdfast-${id}`,
     );
-    return { kind: "download", plan, upload: id, cors };
+    if (!this.policy.downloadSessions) return { kind: "download", plan, upload: id, cors };
+    const { name } = info;
+    const session = await this.#downloads.begin(
+      plan,
+      { ...who, total: checkpoint.offset, peer: exchange.peer, ...(name !== undefined && { name }) },
+      () => exchange.kill(),
+    );
+    return { kind: "download", plan, upload: id, cors, ...(session !== undefined && { session }) };
   }
 
   sweep(): Promise<{ readonly removed: number; readonly freed: number; readonly forgotten: number }> {
@@ -313,6 +329,7 @@ export class TransferService {
 
   async close(): Promise<void> {
     this.#stopListening();
+    this.#downloads.close();
     await this.#uploads.close();
     await this.#background.settled();
   }

@@ -100,7 +100,8 @@ export class Upload implements Sink {
         position: checkpoint.offset,
         ...(this.#length !== undefined && { total: this.#length }),
       };
-      this.record = await this.#kernel.checkpoint(record, point, { fence: record.owner });
+      // The journal tells how it moved, so that the timeline can.
+      this.record = await this.#kernel.checkpoint(record, point, { fence: record.owner, detail: point });
     }
     this.checkpoint = checkpoint;
     for (const listener of this.#progress) listener(checkpoint.offset);

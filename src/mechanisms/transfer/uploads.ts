@@ -229,7 +229,7 @@ export class Uploads {
       upload.detach();
       upload.detach = () => {};
       if (this.#known.get(upload.id) === upload) this.#linger(upload);
-      else await upload.claimed?.release();
+      else this.#background.run(upload.claimed?.release());
       turn.release();
       tellReleased();
       await interrupted;
@@ -327,7 +327,8 @@ export class Uploads {
     this.#forget(upload.id);
     upload.record = undefined;
     upload.detach();
-    await upload.claimed?.release();
+    // Nobody has to wait until its files are closed.
+    this.#background.run(upload.claimed?.release());
     if (record !== undefined)
       await this.#kernel.end(record, { reason, ...(why !== undefined && { detail: { cause: why } }) });
   }
@@ -404,7 +405,8 @@ export class Uploads {
     try {
       upload.record = await this.#kernel.suspend(record, { fence: record.owner });
     } catch (error) {
-      if (!isHoldfastError(error, "session-fenced") && !isHoldfastError(error, "session-ended")) throw error;
+      // Somebody else has it, or has suspended or ended it: nothing is left to do.
+      if (!SETTLED.some((code) => isHoldfastError(error, code))) throw error;
     }
   }
 }
@@ -412,5 +414,6 @@ export class Uploads {
 /** Stands in until the session has told its own. */
 const NO_HANDLE = "0".repeat(20) as UploadInfo["handle"];
 const SUPERSEDED: Fault = { fault: "locked", why: "a later request took the upload over" };
+const SETTLED = ["session-fenced", "session-ended", "illegal-transition"] as const;
 const FRESH_MS = 250;
 const KNOWN_UPLOADS = 10_000;

@@ -15,6 +15,7 @@ export function webExchange(request: Request, killed: () => void): Exchange {
   request.signal.addEventListener("abort", () => body.stop());
   return {
     head: webHead(request),
+    request,
     path: new URL(request.url).pathname,
     peer: agent === null ? {} : { agent: agent.slice(0, 200) },
     body,

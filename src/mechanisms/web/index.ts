@@ -1,3 +1,4 @@
+export { readBearer, readCookie } from "./codec.ts";
 export type { Exchange, Refusal } from "./exchange.ts";
 export type { CookieOptions, CsrfOptions, SessionsOptions, Span } from "./options.ts";
 export { presets } from "./options.ts";

@@ -38,10 +38,11 @@ export class Web<Data extends Json> {
 
   /** Answers without a promise when the session is in the cache and nothing has to be written. Never throws. */
   open(exchange: Exchange): MaybePromise<Opened<Data>> {
-    const refusal = this.#refuseForeign(exchange);
+    const cookies = exchange.header("cookie");
+    const refusal = this.#refuseForeign(exchange, cookies);
     if (refusal !== undefined) return this.#opened(exchange, undefined, refusal);
     try {
-      const secret = this.#presented(exchange);
+      const secret = this.#presented(exchange, cookies);
       const record = secret === undefined ? undefined : this.kernel.verify(secret);
       if (record instanceof Promise) {
         return record
@@ -58,8 +59,7 @@ export class Web<Data extends Json> {
   }
 
   /** ASVS 3.5.1: what another site's page sends in our user's name stops here. */
-  #refuseForeign(exchange: Exchange): Refusal | undefined {
-    const cookies = exchange.header("cookie");
+  #refuseForeign(exchange: Exchange, cookies: string | undefined): Refusal | undefined {
     if (cookies !== undefined && cookies.length > this.settings.maxCookieHeaderBytes) {
       return {
         status: 431,
@@ -88,8 +88,7 @@ export class Web<Data extends Json> {
     };
   }
 
-  #presented(exchange: Exchange): string | undefined {
-    const cookies = exchange.header("cookie");
+  #presented(exchange: Exchange, cookies: string | undefined): string | undefined {
     const fromCookie = cookies === undefined ? undefined : readCookie(cookies, this.settings.cookie.name);
     return fromCookie ?? this.#bearer(exchange);
   }

@@ -152,7 +152,10 @@ class EmbeddedLog implements SessionLog {
     for (let tries = 1; ; tries++) {
       const found = this.#streams.get(handle);
       try {
-        return found === undefined ? [] : readEntries(found, from, limits);
+        const entries = found === undefined ? [] : readEntries(found, from, limits);
+        if (entries.length > 0 || tries > 1) return entries;
+        // What another process has added is only seen by looking.
+        this.#refresh();
       } catch (error) {
         if (!isMissing(error) || tries > 3) throw error;
         // Another process has written anew what this segment held.

@@ -88,6 +88,11 @@ export class Environment {
     this.root.resetReadTxn();
   }
 
+  /** The newest snapshot there is, whatever was read before in this turn. */
+  renew(): void {
+    this.root.resetReadTxn();
+  }
+
   readonly #stale = (): void => {
     this.#readsAreFresh = false;
   };

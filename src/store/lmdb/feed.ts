@@ -1,6 +1,8 @@
 import type { FSWatcher } from "node:fs";
 import { watch } from "node:fs";
 
+import type { Following, Looks } from "../../kernel/following.ts";
+import { following } from "../../kernel/following.ts";
 import type { Change, JournalEntry } from "../../kernel/journal.ts";
 import { decodeEntry } from "../../kernel/record-codec.ts";
 import type { Environment } from "./environment.ts";
@@ -31,11 +33,11 @@ export class Feed {
   }
 
   /** `now` is the instant of this call, not of the first `next()`. */
-  follow(from: string, signal: AbortSignal): AsyncGenerator<Change> {
+  follow(from: string, signal: AbortSignal): Following {
     const { db, journalId } = this.#environment;
     this.#environment.freshen();
     const start = from === "now" ? readNumber(db, META.journalHead) : decodeCursor(journalId, from);
-    return this.#run(start, signal);
+    return following((looks) => this.#run(start, signal, looks));
   }
 
   /** Ends every follower with `failure`. */
@@ -44,15 +46,17 @@ export class Feed {
     this.#wake();
   }
 
-  async *#run(start: number | undefined, signal: AbortSignal): AsyncGenerator<Change> {
+  async *#run(start: number | undefined, signal: AbortSignal, looks: Looks): AsyncGenerator<Change> {
     const { db, journalId } = this.#environment;
     this.#attach();
+    looks.rouse = () => this.#wake();
     try {
       let at = start;
       let live = false;
       while (!signal.aborted) {
         if (this.#failure !== undefined) throw this.#failure;
-        this.#environment.freshen();
+        looks.begin();
+        this.#environment.renew();
         const tail = readNumber(db, META.journalTail);
         const head = readNumber(db, META.journalHead);
         if (at === undefined || at < tail || at > head) {
@@ -62,6 +66,8 @@ export class Feed {
           const entries = this.#page(at);
           at += entries.length;
           yield { type: "entries", entries, cursor: encodeCursor(journalId, at) };
+        } else if (looks.wanted) {
+          looks.done();
         } else if (live) {
           await this.#sleep(head, signal);
         } else {

@@ -92,6 +92,13 @@ export function ticketTake(db: Databases, ticket: string, now: number): () => Ui
   };
 }
 
+export function ticketPeek(db: Databases, ticket: string, now: number): Uint8Array | undefined {
+  const stored = db.tickets.get(ticketKey(ticket));
+  return stored === undefined || expiryOf(stored) <= now
+    ? undefined
+    : Uint8Array.from(stored.subarray(EXPIRY_BYTES));
+}
+
 function ticketKey(ticket: string): string {
   return keyText(`t:${ticket}`);
 }

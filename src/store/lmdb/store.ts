@@ -3,7 +3,8 @@ import { statSync } from "node:fs";
 import type { Barrier, BarrierDraft } from "../../kernel/barrier.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { systemClock } from "../../kernel/clock.ts";
-import type { Change, JournalDraft, JournalEntry } from "../../kernel/journal.ts";
+import type { Following } from "../../kernel/following.ts";
+import type { JournalDraft, JournalEntry } from "../../kernel/journal.ts";
 import type { SessionRecord } from "../../kernel/record.ts";
 import { decodeEntry, decodeRecord } from "../../kernel/record-codec.ts";
 import type { CredentialKey, Handle } from "../../kernel/secret.ts";
@@ -160,7 +161,7 @@ export class LmdbStore implements SessionStore {
     );
   }
 
-  changes(from: string, options: { signal: AbortSignal }): AsyncIterable<Change> {
+  changes(from: string, options: { signal: AbortSignal }): Following {
     this.#assertOpen();
     return this.#feed.follow(from, options.signal);
   }
@@ -188,6 +189,10 @@ export class LmdbStore implements SessionStore {
 
   async takeTicket(key: string, now: number): Promise<Uint8Array | undefined> {
     return this.#write((db) => governance.ticketTake(db, key, now));
+  }
+
+  peekTicket(key: string, now: number): Uint8Array | undefined {
+    return governance.ticketPeek(this.#reading().db, key, now);
   }
 
   async dropTicket(key: string): Promise<void> {

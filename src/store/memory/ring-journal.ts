@@ -1,3 +1,5 @@
+import type { Following, Looks } from "../../kernel/following.ts";
+import { following } from "../../kernel/following.ts";
 import type { Change, JournalDraft, JournalEntry } from "../../kernel/journal.ts";
 import type { Draft } from "../../kernel/record.ts";
 
@@ -37,11 +39,13 @@ export class RingJournal {
   }
 
   /** `now` is the instant of this call, not of the first `next()`. */
-  follow(from: string, signal: AbortSignal): AsyncGenerator<Change> {
-    return this.#run(from === "now" ? this.#head : parseCursor(from), signal);
+  follow(from: string, signal: AbortSignal): Following {
+    const start = from === "now" ? this.#head : parseCursor(from);
+    return following((looks) => this.#run(start, signal, looks));
   }
 
-  async *#run(start: number | undefined, signal: AbortSignal): AsyncGenerator<Change> {
+  async *#run(start: number | undefined, signal: AbortSignal, looks: Looks): AsyncGenerator<Change> {
+    looks.rouse = () => this.#wake();
     let at = start;
     let live = false;
     let wake = (): void => {};
@@ -59,6 +63,9 @@ export class RingJournal {
           const entries = this.#after(at);
           at += entries.length;
           yield { type: "entries", entries, cursor: String(at) };
+        } else if (looks.wanted) {
+          looks.begin();
+          looks.done();
         } else if (live) {
           await new Promise<void>((resolve) => {
             wake = resolve;

@@ -1,7 +1,8 @@
 import type { Barrier, BarrierDraft } from "../../kernel/barrier.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { systemClock } from "../../kernel/clock.ts";
-import type { Change, JournalDraft, JournalEntry } from "../../kernel/journal.ts";
+import type { Following } from "../../kernel/following.ts";
+import type { JournalDraft, JournalEntry } from "../../kernel/journal.ts";
 import type { Json, SessionRecord } from "../../kernel/record.ts";
 import { credentialKeys, dueAt, indexTerms } from "../../kernel/record.ts";
 import type { CredentialKey, Handle } from "../../kernel/secret.ts";
@@ -162,7 +163,7 @@ export class MemoryStore implements SessionStore {
     return from === -1 ? [] : timeline.slice(from, from + (options.limit ?? TIMELINE));
   }
 
-  changes(from: string, options: { signal: AbortSignal }): AsyncIterable<Change> {
+  changes(from: string, options: { signal: AbortSignal }): Following {
     this.#assertOpen();
     return this.#journal.follow(from, options.signal);
   }
@@ -217,6 +218,11 @@ export class MemoryStore implements SessionStore {
   async takeTicket(key: string, now: number): Promise<Uint8Array | undefined> {
     this.#assertOpen();
     return this.#tickets.take(key, now);
+  }
+
+  peekTicket(key: string, now: number): Uint8Array | undefined {
+    this.#assertOpen();
+    return this.#tickets.peek(key, now);
   }
 
   async dropTicket(key: string): Promise<void> {

@@ -31,6 +31,11 @@ export class Tickets {
     return ticket === undefined || ticket.expiresAt <= now ? undefined : ticket.value;
   }
 
+  peek(key: string, now: number): Uint8Array | undefined {
+    const ticket = this.#byKey.get(key);
+    return ticket === undefined || ticket.expiresAt <= now ? undefined : ticket.value.slice();
+  }
+
   drop(key: string): Ticket | undefined {
     const ticket = this.#byKey.get(key);
     if (ticket === undefined) return undefined;

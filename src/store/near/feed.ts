@@ -1,8 +1,8 @@
-import type { Change, Clock, JournalEntry, SessionStore } from "../../kernel/index.ts";
+import type { Change, Clock, Following, JournalEntry, SessionStore } from "../../kernel/index.ts";
 
 export interface FeedListener {
-  /** All that is read from the store from here on is at least as new as what the feed has told. */
-  live(): void;
+  /** All that was committed before `since` is in the store, and what came later has been told or will be. */
+  live(since: number): void;
   entries(entries: readonly JournalEntry[]): void;
   /** Nothing derived from the store can be trusted until `live` is called again. */
   lost(): void;
@@ -20,6 +20,7 @@ export class Feed {
   #cancelRetry: (() => void) | undefined;
   #retryMs = FIRST_RETRY_MS;
   #subscription: Promise<void> = Promise.resolve();
+  #following: Following | undefined;
   losses = 0;
 
   constructor(store: SessionStore, clock: Clock, listener: FeedListener) {
@@ -27,6 +28,11 @@ export class Feed {
     this.#clock = clock;
     this.#listener = listener;
     this.#subscribe();
+  }
+
+  /** Resolves when the listener has heard all that was committed before this call; rejects when it is lost first. */
+  caughtUp(): Promise<void> {
+    return this.#following?.caughtUp() ?? Promise.reject(new Error("The change feed is lost."));
   }
 
   async close(): Promise<void> {
@@ -46,26 +52,29 @@ export class Feed {
   /** Resolves or rejects when the feed has to be taken up again. A gap is a loss: what fell into it is unknown. */
   async #follow(): Promise<void> {
     const subscription = new AbortController();
+    const since = this.#clock.now();
     const stop = (): void => subscription.abort();
     this.#closing.signal.addEventListener("abort", stop);
     try {
-      for await (const change of this.#store.changes("now", { signal: subscription.signal })) {
+      this.#following = this.#store.changes("now", { signal: subscription.signal });
+      for await (const change of this.#following) {
         if (this.#closing.signal.aborted || change.type === "gap") return;
-        this.#hear(change);
+        this.#hear(change, since);
       }
     } finally {
+      this.#following = undefined;
       subscription.abort();
       this.#closing.signal.removeEventListener("abort", stop);
     }
   }
 
-  #hear(change: Exclude<Change, { type: "gap" }>): void {
+  #hear(change: Exclude<Change, { type: "gap" }>, since: number): void {
     if (change.type === "entries") {
       this.#listener.entries(change.entries);
       return;
     }
     this.#retryMs = FIRST_RETRY_MS;
-    this.#listener.live();
+    this.#listener.live(since);
   }
 
   #resubscribe(): void {

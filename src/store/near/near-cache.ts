@@ -2,10 +2,10 @@ import type {
   Ack,
   Barrier,
   BarrierDraft,
-  Change,
   Clock,
   CreateOutcome,
   CredentialKey,
+  Following,
   Found,
   Handle,
   JournalDraft,
@@ -29,7 +29,12 @@ import { Invalidations } from "./invalidations.ts";
 export interface NearCacheOptions {
   /** How many records are held; the least used make room. 100,000 by default: about 100 MB of 1 KB records. */
   readonly maxEntries?: number;
-  /** Only for the pause before a lost feed is taken up again. */
+  /**
+   * For how long after a look into the store's journal what is held counts as current, and so how long a revocation
+   * anywhere waits at most until it can say that nobody takes the session any more. 50 ms by default. Give all
+   * processes on one store the same.
+   */
+  readonly staleMs?: number;
   readonly clock?: Clock;
 }
 
@@ -38,14 +43,17 @@ export interface NearCacheOptions {
  * record is at hand. The store's change feed keeps it coherent, and while there is no feed nothing is held: every read
  * goes to the store.
  *
- * What another process changed is seen as soon as the feed brings it, milliseconds later. A touch writes no journal
- * entry, so a cached record may be older than the stored one by touches; `{fresh: true}` reads past the cache.
+ * What another process changed is seen as soon as the feed brings it, milliseconds later, and never later than
+ * `staleMs`: what is held is used only if the journal was looked into within that time, whatever the feed has brought.
+ * Under traffic such looks go on in the background; without any, the first reads go to the store. `settled()` waits
+ * until every process has either looked or stopped to use what it holds. A touch writes no journal entry, so a cached
+ * record may be older than the stored one by touches; `{fresh: true}` reads past the cache.
  * Unknown keys and ended sessions are never held. `stats()` adds `nearHits`, `nearMisses`, `nearBypassed`,
  * `nearEntries`, `nearEvictions`, `nearFeedLive` (0 or 1) and `nearFeedLosses` to the store's own.
  *
  * Closing it closes the store.
  *
- * @throws HoldfastError `invalid-argument` when `maxEntries` is not a positive integer.
+ * @throws HoldfastError `invalid-argument` when `maxEntries` is not a positive integer, or `staleMs` not a positive number.
  */
 export function nearCache(store: SessionStore, options: NearCacheOptions = {}): SessionStore {
   const maxEntries = options.maxEntries ?? 100_000;
@@ -54,7 +62,13 @@ export function nearCache(store: SessionStore, options: NearCacheOptions = {}): 
       detail: { maxEntries },
     });
   }
-  return new NearCache(store, maxEntries, options.clock ?? systemClock);
+  const staleMs = options.staleMs ?? 50;
+  if (!(staleMs > 0 && staleMs <= 60_000)) {
+    throw new HoldfastError("invalid-argument", "staleMs is above 0 and at most 60,000.", {
+      detail: { staleMs },
+    });
+  }
+  return new NearCache(store, maxEntries, staleMs, options.clock ?? systemClock);
 }
 
 class NearCache implements SessionStore {
@@ -64,19 +78,27 @@ class NearCache implements SessionStore {
   readonly #entries: Entries;
   readonly #invalidations = new Invalidations();
   readonly #feed: Feed;
+  readonly #clock: Clock;
+  readonly #staleMs: number;
   #live = false;
+  /** All that was committed before this instant has been heard of. */
+  #currentAt = -Infinity;
+  #looking = false;
   #hits = 0;
   #misses = 0;
   #bypassed = 0;
 
-  constructor(store: SessionStore, maxEntries: number, clock: Clock) {
+  constructor(store: SessionStore, maxEntries: number, staleMs: number, clock: Clock) {
     this.kind = store.kind;
     this.reach = store.reach;
     this.#store = store;
+    this.#clock = clock;
+    this.#staleMs = staleMs;
     this.#entries = new Entries(maxEntries);
     this.#feed = new Feed(store, clock, {
-      live: () => {
+      live: (since) => {
         this.#live = true;
+        this.#currentAt = since;
       },
       entries: (entries) => {
         for (const entry of entries) this.#hear(entry);
@@ -91,14 +113,14 @@ class NearCache implements SessionStore {
 
   // While the feed is lost there are no entries, so that a hit needs no second question.
   find(key: CredentialKey, options?: ReadOptions): MaybePromise<Found | undefined> {
-    const found = options?.fresh === true ? undefined : this.#entries.find(key);
+    const found = options?.fresh === true || !this.#isCurrent() ? undefined : this.#entries.find(key);
     if (found === undefined) return this.#keep(this.#store.find(key, options), key);
     this.#hits++;
     return found;
   }
 
   get(handle: Handle, options?: ReadOptions): MaybePromise<Found | undefined> {
-    const found = options?.fresh === true ? undefined : this.#entries.get(handle);
+    const found = options?.fresh === true || !this.#isCurrent() ? undefined : this.#entries.get(handle);
     if (found === undefined) return this.#keep(this.#store.get(handle, options));
     this.#hits++;
     return found;
@@ -170,7 +192,7 @@ class NearCache implements SessionStore {
     return this.#store.timeline(handle, options);
   }
 
-  changes(from: string | "now", options: { signal: AbortSignal }): AsyncIterable<Change> {
+  changes(from: string, options: { signal: AbortSignal }): Following {
     return this.#store.changes(from, options);
   }
 
@@ -194,6 +216,10 @@ class NearCache implements SessionStore {
     return this.#store.takeTicket(key, now);
   }
 
+  peekTicket(key: string, now: number): MaybePromise<Uint8Array | undefined> {
+    return this.#store.peekTicket(key, now);
+  }
+
   dropTicket(key: string): Promise<void> {
     return this.#store.dropTicket(key);
   }
@@ -204,6 +230,11 @@ class NearCache implements SessionStore {
 
   nodes(): Promise<readonly NodeLease[]> {
     return this.#store.nodes();
+  }
+
+  /** Longer than anybody uses what is held without a look, by what clocks that tick in milliseconds may be off. */
+  settled(): Promise<void> {
+    return new Promise((resolve) => this.#clock.after(this.#staleMs + TICK_MS, resolve, true));
   }
 
   async stats(): Promise<Readonly<Record<string, number>>> {
@@ -222,6 +253,27 @@ class NearCache implements SessionStore {
   async close(): Promise<void> {
     await this.#feed.close();
     await this.#store.close();
+  }
+
+  /** Whether what is held may be used; looks again in good time before it may not. A clock set back counts as too old. */
+  #isCurrent(): boolean {
+    const age = this.#clock.now() - this.#currentAt;
+    const current = age >= 0 && age < this.#staleMs;
+    if (!current || age > this.#staleMs / 2) this.#look();
+    return current;
+  }
+
+  #look(): void {
+    if (this.#looking || !this.#live) return;
+    this.#looking = true;
+    const askedAt = this.#clock.now();
+    const over = (): void => {
+      this.#looking = false;
+    };
+    this.#feed.caughtUp().then(() => {
+      this.#currentAt = askedAt;
+      over();
+    }, over);
   }
 
   /** What a read that begins now must hand to `#insert`; `undefined` while nothing may be held. */
@@ -280,6 +332,8 @@ class NearCache implements SessionStore {
     this.#entries.dropPrincipal(principal);
   }
 }
+
+const TICK_MS = 2;
 
 /** The keys that requests come with; what was retired is asked for so rarely that it is not worth its place. */
 function keysInUse(record: SessionRecord, asked: CredentialKey | undefined): CredentialKey[] {

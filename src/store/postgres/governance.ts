@@ -35,6 +35,7 @@ export class Governance {
   readonly #nodes: Prepared;
   readonly #put: Prepared;
   readonly #take: Prepared;
+  readonly #peek: Prepared;
 
   constructor(database: Database, settings: Settings, reads: Reads, wrote: (entries: number) => void) {
     this.#database = database;
@@ -53,6 +54,7 @@ export class Governance {
     this.#nodes = prepared(`select lease from ${S}.node order by id`);
     this.#put = prepared(`select ${S}.put_tickets(${places(5)}) as kept`);
     this.#take = prepared(`select * from ${S}.take_tickets(${places(2)})`);
+    this.#peek = prepared(`select value from ${S}.ticket where key = $1 and expires_at > $2`);
     this.#puts = new Coalescer({
       run: (tickets, ms) => this.#putAll(tickets, ms),
       identity: ({ key }) => key,
@@ -159,6 +161,11 @@ export class Governance {
   async takeTicket(key: string, now: number): Promise<Uint8Array | undefined> {
     const ticket = await this.#takes.do(column(key));
     return ticket === undefined || ticket.expiresAt <= now ? undefined : ticket.value;
+  }
+
+  async peekTicket(key: string, now: number): Promise<Uint8Array | undefined> {
+    const [row] = await this.#database.run(this.#peek([column(key), now]), this.#settings.timeoutMs);
+    return row === undefined ? undefined : bytesIn(row, "value");
   }
 
   close(error: Error): void {

@@ -1,5 +1,5 @@
-import type { Change, JournalEntry } from "../../kernel/index.ts";
-import { decodeEntry } from "../../kernel/index.ts";
+import type { Change, Following, JournalEntry, Looks } from "../../kernel/index.ts";
+import { decodeEntry, following } from "../../kernel/index.ts";
 import type { PostgresRow, PostgresStatement } from "./client.ts";
 import { booleanIn, prepared, textIn } from "./client.ts";
 import type { Place } from "./cursor.ts";
@@ -31,8 +31,13 @@ export class Journal {
     );
   }
 
-  async *follow(from: string, signal: AbortSignal): AsyncGenerator<Change> {
+  follow(from: string, signal: AbortSignal): Following {
+    return following((looks) => this.#run(from, signal, looks));
+  }
+
+  async *#run(from: string, signal: AbortSignal, looks: Looks): AsyncGenerator<Change> {
     if (signal.aborted) return;
+    looks.rouse = () => this.#wake.hint();
     const leave = this.#wake.join();
     try {
       await this.#ready();
@@ -40,6 +45,7 @@ export class Journal {
       let live = false;
       while (!signal.aborted) {
         const seen = this.#wake.count;
+        looks.begin();
         const page = await this.#read(reading);
         if (signal.aborted) return;
         if (page.gap) {
@@ -49,6 +55,7 @@ export class Journal {
         }
         reading = page.next;
         if (page.gap || !page.complete) continue;
+        looks.done();
         if (!live) {
           live = true;
           yield { type: "live", cursor: formatPlace(page.place) };

@@ -2,8 +2,8 @@ import type {
   Ack,
   Barrier,
   BarrierDraft,
-  Change,
   CreateOutcome,
+  Following,
   CredentialKey,
   Found,
   Handle,
@@ -140,7 +140,7 @@ class PostgresStore implements SessionStore {
     return this.#when(() => this.#reads.timeline(handle, options));
   }
 
-  changes(from: string, options: { signal: AbortSignal }): AsyncIterable<Change> {
+  changes(from: string, options: { signal: AbortSignal }): Following {
     return this.#journal.follow(from, options.signal);
   }
 
@@ -166,6 +166,10 @@ class PostgresStore implements SessionStore {
 
   takeTicket(key: string, now: number): Promise<Uint8Array | undefined> {
     return this.#when(() => this.#governance.takeTicket(key, now));
+  }
+
+  peekTicket(key: string, now: number): Promise<Uint8Array | undefined> {
+    return this.#when(() => this.#governance.peekTicket(key, now));
   }
 
   async dropTicket(key: string): Promise<void> {

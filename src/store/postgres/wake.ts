@@ -69,7 +69,7 @@ export class Wake {
 
   /** This process has written journal entries. */
   wrote(): void {
-    this.#hint();
+    this.hint();
     if (this.#notifying === "no") void this.#notify();
     else this.#notifying = "again";
   }
@@ -77,10 +77,11 @@ export class Wake {
   close(): void {
     this.#closed = true;
     this.#stopListening();
-    this.#hint();
+    this.hint();
   }
 
-  #hint(): void {
+  /** All followers look. */
+  hint(): void {
     this.count++;
     for (const wake of this.#waiting) wake();
   }
@@ -114,7 +115,7 @@ export class Wake {
       const { timeoutMs } = this.#settings;
       await inTime(client.query({ text: `listen "${this.#channel}"` }), timeoutMs, timeoutMs);
       // What was notified before this was heard by nobody.
-      this.#hint();
+      this.hint();
     } catch (error) {
       this.lostListeners++;
       this.#retryAt = performance.now() + RETRY_MS;
@@ -128,14 +129,14 @@ export class Wake {
   #attach(client: PostgresClient): void {
     this.#listening = client;
     client.on("notification", (message) => {
-      if (message.payload !== this.#self) this.#hint();
+      if (message.payload !== this.#self) this.hint();
     });
     client.on("error", (error) => {
       this.lostListeners++;
       this.#retryAt = performance.now() + RETRY_MS;
       this.#detach(client, error);
       // Followers find out for themselves whether it is only this connection.
-      this.#hint();
+      this.hint();
     });
   }
 

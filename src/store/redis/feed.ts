@@ -1,3 +1,5 @@
+import type { Following, Looks } from "../../kernel/following.ts";
+import { following } from "../../kernel/following.ts";
 import type { Change, JournalEntry } from "../../kernel/journal.ts";
 import { decodeEntry } from "../../kernel/record-codec.ts";
 import { entryCursor, parseCursor, Positions } from "./cursor.ts";
@@ -31,15 +33,16 @@ export class Feed {
   }
 
   /** `now` is the instant of this call, not of the first `next()`. */
-  follow(from: string, signal: AbortSignal): AsyncGenerator<Change> {
+  follow(from: string, signal: AbortSignal): Following {
     const heads = this.#heads();
     // Whoever asks for the first change is told.
     heads.catch(() => undefined);
-    return this.#run(from, heads, signal);
+    return following((looks) => this.#run({ from, asked: heads, signal, looks }));
   }
 
-  async *#run(from: string, asked: Promise<number[]>, signal: AbortSignal): AsyncGenerator<Change> {
+  async *#run({ from, asked, signal, looks }: Follow): AsyncGenerator<Change> {
     const wake = new Wake(signal, this.#closing);
+    looks.rouse = wake.rouse;
     let listener: Listener | undefined;
     try {
       const start = await asked;
@@ -56,6 +59,7 @@ export class Feed {
           if (!live && start.every((head, shard) => seen.at(shard) >= head)) break;
         }
         if (signal.aborted) return;
+        looks.done();
         if (!live) {
           live = true;
           yield { type: "live", cursor: seen.toString() };
@@ -65,10 +69,15 @@ export class Feed {
         if (signal.aborted) return;
         this.#trips.assertOpen();
         if (listener.lost.aborted) throw listener.lost.reason;
-        look =
-          news === undefined
-            ? behind(await this.#beat(listener), seen)
-            : new Map([...news].map((shard) => [shard, undefined]));
+        if (looks.wanted) {
+          looks.begin();
+          look = await this.#news(listener, wake, news, seen);
+        } else {
+          look =
+            news === undefined
+              ? behind(await this.#beat(listener), seen)
+              : new Map([...news].map((shard) => [shard, undefined]));
+        }
       }
     } catch (error) {
       if (signal.aborted) return;
@@ -140,9 +149,28 @@ export class Feed {
     return heads.flat();
   }
 
+  /**
+   * Where there is something new of all that was written before this call. On one server a script's message goes into
+   * the follower's connection before its writer is answered, so that what comes back on that connection comes after it.
+   * In a cluster a shard may have moved to a node that this follower does not listen to.
+   */
+  async #news(
+    listener: Listener,
+    wake: Wake,
+    heard: ReadonlySet<number> | undefined,
+    seen: Positions,
+  ): Promise<Look> {
+    if (this.#trips.link.topology !== "single") return behind(await this.#heads(), seen);
+    await this.#check(listener);
+    return new Map([...(heard ?? []), ...wake.take()].map((shard) => [shard, undefined]));
+  }
+
+  #check(listener: Listener): Promise<unknown> {
+    return within(listener.check(), this.#heartbeatMs, "the connection of the change feed is silent");
+  }
+
   async #beat(listener: Listener): Promise<number[]> {
-    const check = within(listener.check(), this.#heartbeatMs, "the connection of the change feed is silent");
-    const [heads] = await Promise.all([this.#heads(), check]);
+    const [heads] = await Promise.all([this.#heads(), this.#check(listener)]);
     return heads;
   }
 
@@ -162,6 +190,14 @@ export class Feed {
     if (listener.lost.aborted) throw storeFault(listener.lost.reason);
     return listener;
   }
+}
+
+interface Follow {
+  readonly from: string;
+  /** What was newest when the follower came. */
+  readonly asked: Promise<number[]>;
+  readonly signal: AbortSignal;
+  readonly looks: Looks;
 }
 
 /** Shards to look at, with the number of their newest entry where it is known. */
@@ -237,9 +273,13 @@ class Wake {
       this.#resolve = undefined;
     }
     this.#roused = false;
-    if (this.#heard.size === 0) return undefined;
+    return this.#heard.size === 0 ? undefined : this.take();
+  }
+
+  /** The shards heard of by now. */
+  take(): ReadonlySet<number> {
     const heard = this.#heard;
-    this.#heard = new Set();
+    if (heard.size > 0) this.#heard = new Set();
     return heard;
   }
 

@@ -1,7 +1,8 @@
 import type { Barrier, BarrierDraft } from "../../kernel/barrier.ts";
 import type { Clock } from "../../kernel/clock.ts";
 import { HoldfastError } from "../../kernel/errors.ts";
-import type { Change, JournalDraft, JournalEntry } from "../../kernel/journal.ts";
+import type { Following } from "../../kernel/following.ts";
+import type { JournalDraft, JournalEntry } from "../../kernel/journal.ts";
 import type { SessionRecord } from "../../kernel/record.ts";
 import { credentialKeys, dueAt, indexTerms } from "../../kernel/record.ts";
 import type { CredentialKey, Handle } from "../../kernel/secret.ts";
@@ -190,7 +191,7 @@ export class RedisStore implements SessionStore {
     return texts.slice(from, from + (options.limit ?? 1000)).map((text) => timelineEntry(text, shard.index));
   }
 
-  changes(from: string, options: { signal: AbortSignal }): AsyncIterable<Change> {
+  changes(from: string, options: { signal: AbortSignal }): Following {
     this.#trips.assertOpen();
     return this.#feed.follow(from, options.signal);
   }
@@ -224,9 +225,13 @@ export class RedisStore implements SessionStore {
   async takeTicket(key: string, now: number): Promise<Uint8Array | undefined> {
     const shard = this.#shardOfTicket(key);
     const { outcome, rest } = await this.#trips.write(scripts.TAKE_TICKET, shard, [shard.ticket(key)], []);
-    if (outcome !== "taken") return undefined;
-    const { number: expiresAt, rest: value } = splitNumber(textOf(rest[0]));
-    return expiresAt <= now ? undefined : new Uint8Array(Buffer.from(value, "base64"));
+    return outcome === "taken" ? inTime(textOf(rest[0]), now) : undefined;
+  }
+
+  async peekTicket(key: string, now: number): Promise<Uint8Array | undefined> {
+    const shard = this.#shardOfTicket(key);
+    const kept = await this.#trips.ask(shard, ["GET", shard.ticket(key)]);
+    return kept === null ? undefined : inTime(textOf(kept), now);
   }
 
   async dropTicket(key: string): Promise<void> {
@@ -345,6 +350,12 @@ interface Write {
   readonly script: scripts.Script;
   readonly keys: readonly string[];
   readonly args: readonly Arg[];
+}
+
+/** The value of a kept ticket, which is behind its expiry. */
+function inTime(kept: string, now: number): Uint8Array | undefined {
+  const { number: expiresAt, rest: value } = splitNumber(kept);
+  return expiresAt <= now ? undefined : new Uint8Array(Buffer.from(value, "base64"));
 }
 
 /** True when `next` has the keys of `prev` and is in the same lists: principal and parent never change. */

@@ -28,6 +28,7 @@ export function failureCases(harness: StoreHarness): void {
       assert.deepEqual(await store.list({ term: text, limit: 10 }), { found: [] }, shown);
       assert.deepEqual(await store.list({ term: `p:${text}`, limit: 10 }), { found: [] }, shown);
       assert.equal(await store.takeTicket(text, START), undefined, shown);
+      assert.equal(await store.peekTicket(text, START), undefined, shown);
       await store.dropTicket(text);
       assert.equal(await store.liftBarrier(text, note("barrier-lifted")), false, shown);
     }
@@ -153,6 +154,7 @@ function everyCall(
     barriers: () => store.barriers(START),
     putTicket: () => store.putTicket("t", Uint8Array.of(1), START),
     takeTicket: () => store.takeTicket("t", START),
+    peekTicket: () => store.peekTicket("t", START),
     dropTicket: () => store.dropTicket("t"),
     putNode: () => store.putNode({ id: "n1", epoch: 1, startedAt: START, until: START }, 7),
     nodes: () => store.nodes(),

@@ -199,6 +199,33 @@ export function feedCases(harness: StoreHarness): void {
     },
   );
 
+  storeCase(
+    harness,
+    "a follower that catches up has heard of all that was acknowledged before, whoever wrote it",
+    async (c) => {
+      const [writer, reader] = [await c.open(), await c.open()];
+      const feed = follow(reader, "now", c.signal);
+      await until("live", () => (feed.live ? true : undefined));
+      for (let round = 0; round < 50; round++) {
+        const record = await put(writer, sampleRecord(round % 2 === 0 ? { principal: `p${round}` } : {}));
+        if (round % 3 === 0) await end(writer, record);
+        const events = round % 3 === 0 ? ["establish", "end"] : ["establish"];
+        await feed.caughtUp();
+        const heard = feed.entries.filter(({ handle }) => handle === record.handle);
+        assert.deepEqual(
+          heard.map(({ event }) => event),
+          events,
+          `round ${round}`,
+        );
+      }
+      // Many at once, with nothing to hear of, are all answered.
+      await Promise.all(Array.from({ length: 20 }, () => feed.caughtUp()));
+      feed.stop();
+      await feed.over;
+      await assert.rejects(feed.caughtUp(), "nobody iterates any more");
+    },
+  );
+
   storeCase(harness, "a feed ends when told to, also while it waits", async (c) => {
     const store = await c.open();
     const feed = follow(store, "now", c.signal);
@@ -219,6 +246,7 @@ interface Feed {
   gaps: number;
   cursor: string;
   stop(): void;
+  caughtUp(): Promise<void>;
   readonly over: Promise<void>;
 }
 
@@ -235,6 +263,7 @@ export function follow(store: SessionStore, from: string, signal: AbortSignal): 
     gaps: 0,
     cursor: from,
     stop: () => stop.abort(),
+    caughtUp: () => changes.caughtUp(),
     over: Promise.resolve(),
   };
   feed.over = (async () => {

@@ -21,9 +21,15 @@ export function ticketCases(harness: StoreHarness): void {
     assert.equal(await one.putTicket("t2", new Uint8Array(0), START + 1000), true);
     assert.equal((await one.takeTicket("t2", START))?.length, 0);
     assert.equal(await one.putTicket("t3", bytes, START + 1000), true);
+    for (const store of [one, other, one]) {
+      const seen = await store.peekTicket("t3", START + 999);
+      assert.deepEqual(seen === undefined ? undefined : [...seen], [...bytes], "looked at, not taken");
+    }
+    assert.equal(await one.peekTicket("t3", START + 1000), undefined);
     await other.dropTicket("t3");
     await other.dropTicket("t3");
     assert.equal(await one.takeTicket("t3", START), undefined);
+    assert.equal(await one.peekTicket("t3", START), undefined);
   });
 
   storeCase(harness, "an expired ticket is had by nobody, and its key can be used again", async (c) => {

@@ -43,6 +43,11 @@ export class CutLink {
     }
   }
 
+  /** Nobody learns of it: the links stay open, and nothing comes through them any more. */
+  silence(): void {
+    for (const pair of this.#pairs) pair.carries = false;
+  }
+
   async stop(): Promise<void> {
     this.reset();
     await new Promise((resolve) => this.#server.close(resolve));

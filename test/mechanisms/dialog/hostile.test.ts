@@ -7,7 +7,7 @@ import type { Handle } from "../../../src/kernel/index.ts";
 import { createKernel } from "../../../src/kernel/index.ts";
 import { decodeFrames, encodeFrame } from "../../../src/mechanisms/dialog/codec.ts";
 import type { Frame } from "../../../src/mechanisms/dialog/frames.ts";
-import { ABORT, REFUSED, UNIT } from "../../../src/mechanisms/dialog/frames.ts";
+import { ABORT, REFUSED, UNIT } from "../../../src/mechanisms/dialog/numbers.ts";
 import type { Dialog } from "../../../src/mechanisms/dialog/index.ts";
 import { createDialogs } from "../../../src/mechanisms/dialog/index.ts";
 import { RecordSplitter, toRecord } from "../../../src/mechanisms/dialog/records.ts";

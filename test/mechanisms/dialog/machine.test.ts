@@ -3,9 +3,18 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { decodeFrames, encodeFrame } from "../../../src/mechanisms/dialog/codec.ts";
 import type { Frame } from "../../../src/mechanisms/dialog/frames.ts";
-import { TOKEN, UNIT } from "../../../src/mechanisms/dialog/frames.ts";
-import type { MachineOptions } from "../../../src/mechanisms/dialog/machine/index.ts";
-import { agree, DialogMachine, isRefused } from "../../../src/mechanisms/dialog/machine/index.ts";
+import { TOKEN, UNIT } from "../../../src/mechanisms/dialog/numbers.ts";
+import type { MachineOptions, Message } from "../../../src/mechanisms/dialog/machine/index.ts";
+import {
+  agree,
+  DialogMachine,
+  explain,
+  fullRules,
+  initialState,
+  isRefused,
+  plainRules,
+  rulesFor,
+} from "../../../src/mechanisms/dialog/machine/index.ts";
 import { isFault } from "../../../src/wire/fault.ts";
 import { agreement, randomRun, step } from "./random-dialog.ts";
 import { SIDES, TwoPeers } from "./two-peers.ts";
@@ -287,20 +296,39 @@ test("a link that has gone silent is asked once, and then given up", () => {
   assert.ok(peers.now - now <= 2000);
 });
 
+test("who gives the turn away and wants it back at once asks behind the gift", () => {
+  const peers = pair(UNIT.halfDuplex);
+  assert.ok(peers.request(0, { type: "token-give", tokens: TOKEN.data }));
+  assert.equal(peers.machine(0).please(TOKEN.data), undefined);
+  const heard: string[] = [];
+  const take = peers.machine(1).takeEvents.bind(peers.machine(1));
+  peers.machine(1).takeEvents = () => {
+    const events = take();
+    heard.push(...events.map((event) => event.type));
+    return events;
+  };
+  peers.settle();
+  assert.deepEqual(
+    heard.filter((type) => type === "please" || type === "indication"),
+    ["indication", "please"],
+  );
+  assert.ok(peers.request(1, { type: "token-give", tokens: TOKEN.data }));
+  peers.settle();
+  assert.equal(peers.machine(0).tokens, TOKEN.data);
+});
+
 // ── what a peer does that it must not ─────────────────────────────────────────────────────────────────────────
 
-const OPTIONS: Omit<MachineOptions, "agreement"> = {
+const OPTIONS: Omit<MachineOptions, "agreement" | "rules"> = {
   side: 1,
   credit: { messages: 4, bytes: 100 },
-  logged: false,
   outboxBytes: 1000,
-  outboxMessages: 1000,
   pingMs: 1000,
 };
 const START = { next: 0, committed: 0, sent: 0 };
 
 function hostile(units: number, frames: readonly Frame[]): string | undefined {
-  const machine = new DialogMachine({ ...OPTIONS, agreement: agreement(units) });
+  const machine = new DialogMachine({ ...OPTIONS, agreement: agreement(units), rules: rulesFor(units) });
   assert.equal(machine.linkUp(START, { messages: 4, bytes: 100 }, 0), undefined);
   const before = structuredClone(machine.state);
   let why: string | undefined;
@@ -308,7 +336,7 @@ function hostile(units: number, frames: readonly Frame[]): string | undefined {
     const outcome = machine.receive(encodeFrame(frame), 0);
     if (outcome === undefined) continue;
     assert.equal(outcome.fault, "misbehaved");
-    why = outcome.why;
+    why = explain(outcome.why);
     break;
   }
   if (frames.length === 1) assert.deepEqual(machine.state, before, "what is refused changes nothing");
@@ -334,7 +362,7 @@ test("a hostile peer gets a reason, and its message changes nothing", () => {
       ],
       /does not have the data token/,
     ],
-    [UNIT.duplex, [{ type: "token-give", tokens: 1 }], /does not have the data token/],
+    [UNIT.duplex, [{ type: "token-give", tokens: 1 }], /was not agreed on/],
     [UNIT.simplexDown, [{ type: "data", bytes }], /only the other side speaks/],
     [FULL, [{ type: "minor", serial: 999_999 }], /next sync point is 1/],
     [FULL, [{ type: "minor-ack", serial: 0 }], /no minor sync point/],
@@ -370,7 +398,7 @@ test("a hostile peer gets a reason, and its message changes nothing", () => {
     [FULL, [{ type: "pong", id: 1 }], /not sent/],
     [FULL, [{ type: "gap", from: 0, to: Number.MAX_SAFE_INTEGER, reason: "purged" }], /a gap from 0/],
     [UNIT.duplex, [{ type: "gap", from: 0, to: 9, reason: "dropped" }], /no messages are dropped/],
-    [FULL, [{ type: "token-please", tokens: 0 }], /does not exist/],
+    [FULL, [{ type: "token-please", tokens: 0 }], /can be meant/],
     [FULL, [{ type: "urgent-ack", count: 1 }], /not sent/],
     [FULL, Array.from({ length: 9 }, (): Frame => ({ type: "urgent", bytes })), /more than 8/],
     [FULL, Array.from({ length: 5 }, (): Frame => ({ type: "data", bytes })), /more than 4 messages/],
@@ -385,7 +413,11 @@ test("a hostile peer gets a reason, and its message changes nothing", () => {
 });
 
 test("a peer that claims positions that cannot be is not gone on with", () => {
-  const machine = new DialogMachine({ ...OPTIONS, agreement: agreement(UNIT.duplex) });
+  const machine = new DialogMachine({
+    ...OPTIONS,
+    agreement: agreement(UNIT.duplex),
+    rules: rulesFor(UNIT.duplex),
+  });
   const credit = { messages: 4, bytes: 100 };
   assert.ok(isFault(machine.linkUp({ next: 1, committed: 0, sent: 0 }, credit, 0)));
   assert.ok(isFault(machine.linkUp({ next: 0, committed: 1, sent: 0 }, credit, 0)));
@@ -404,6 +436,7 @@ test("random frames never throw and never leave a state that cannot be", () => {
         const machine = new DialogMachine({
           ...OPTIONS,
           agreement: agreement((units & ~15) | UNIT.halfDuplex),
+          rules: fullRules,
         });
         machine.linkUp(START, { messages: 4, bytes: 100 }, 0);
         for (const bytes of messages) {
@@ -420,5 +453,44 @@ test("random frames never throw and never leave a state that cannot be", () => {
       },
     ),
     { numRuns: 2000 },
+  );
+});
+
+test("the rules of a dialog without tokens and sync points are all the rules, where those are all it can break", () => {
+  const types = ["data", "text", "typed"] as const;
+  const message = fc.oneof(
+    fc.record({ type: fc.constantFrom(...types), bytes: fc.uint8Array({ maxLength: 12 }) }),
+    fc.constantFrom<Message>(
+      { type: "finish" },
+      { type: "finish-ack" },
+      { type: "finish-refused" },
+      { type: "minor", serial: 1 },
+      { type: "token-give", tokens: 1 },
+      { type: "resync", kind: "set", serial: 1, placement: 0 },
+      { type: "exception", reason: 0, why: "" },
+      { type: "activity-start", id: "a" },
+    ),
+  );
+  fc.assert(
+    fc.property(
+      fc.constantFrom(UNIT.duplex, UNIT.simplexDown, UNIT.simplexUp),
+      fc.constantFrom(0, UNIT.typed, UNIT.urgent),
+      fc.array(fc.tuple(message, fc.constantFrom<0 | 1>(0, 1), fc.boolean()), { maxLength: 12 }),
+      (mode, more, steps) => {
+        const agreed = { ...agreement(mode | more), maxMessageBytes: 10 };
+        const plain = initialState(agreed);
+        const full = initialState(agreed);
+        for (const [one, side, own] of steps) {
+          const why = plainRules.objection(agreed, plain, one, side, own);
+          const reason = fullRules.objection(agreed, full, one, side, own);
+          assert.equal(why === undefined, reason === undefined, `${one.type}: ${why} / ${reason}`);
+          if (why !== undefined) continue;
+          plainRules.apply(agreed, plain, one, side);
+          fullRules.apply(agreed, full, one, side);
+          assert.deepEqual(plain, full);
+        }
+      },
+    ),
+    { numRuns: 3000 },
   );
 });

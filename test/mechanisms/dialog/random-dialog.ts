@@ -1,4 +1,4 @@
-import { ALL_UNITS, MODE_UNITS, UNIT } from "../../../src/mechanisms/dialog/frames.ts";
+import { ALL_UNITS, MODE_UNITS, UNIT } from "../../../src/mechanisms/dialog/numbers.ts";
 import type { Agreement, Message, Side } from "../../../src/mechanisms/dialog/machine/index.ts";
 import { agree } from "../../../src/mechanisms/dialog/machine/index.ts";
 import type { PeersOptions } from "./two-peers.ts";

@@ -4,18 +4,24 @@ import type { Credit } from "../../../src/mechanisms/dialog/frames.ts";
 import type {
   DialogEvent,
   Entry,
-  MachineOptions,
   Message,
+  ServerMachineOptions,
   Side,
 } from "../../../src/mechanisms/dialog/machine/index.ts";
-import { decodeMark, DialogMachine, encodeMark } from "../../../src/mechanisms/dialog/machine/index.ts";
+import {
+  decodeMark,
+  DialogMachine,
+  encodeMark,
+  rulesFor,
+  ServerMachine,
+} from "../../../src/mechanisms/dialog/machine/index.ts";
 import { RecordSplitter, toRecord } from "../../../src/mechanisms/dialog/records.ts";
 import { isFault } from "../../../src/wire/fault.ts";
 
 /** What one side's application and disk hold. */
 interface Peer {
   machine: DialogMachine;
-  readonly options: MachineOptions;
+  readonly options: ServerMachineOptions;
   /** Content in the order in which it was consumed: number and payload. */
   effects: { number: number; text: string }[];
   /** Delivered, not yet consumed. */
@@ -32,7 +38,7 @@ interface Peer {
   acked: number;
   urgent: string[];
   disk: { entries: Entry[]; first: number; mark: Uint8Array | undefined; sent: number; committed: number };
-  storing: ReturnType<DialogMachine["storage"]>;
+  storing: ReturnType<ServerMachine["storage"]>;
 }
 
 /** One direction of one link: records cut into bytes, which arrive when their time has come. */
@@ -51,7 +57,7 @@ interface Link {
 }
 
 export interface PeersOptions {
-  readonly agreement: MachineOptions["agreement"];
+  readonly agreement: ServerMachineOptions["agreement"];
   readonly credit?: Credit;
   readonly logged?: readonly [boolean, boolean];
   readonly keepNewest?: number;
@@ -163,7 +169,11 @@ export class TwoPeers {
     this.lose(side);
     const mark = decodeMark(disk.mark);
     if (isFault(mark)) assert.fail(mark.why);
-    const machine = new DialogMachine(peer.options, { mark, sent: disk.sent });
+    const machine = new ServerMachine(peer.options, {
+      mark,
+      first: disk.entries[0]?.number ?? disk.sent,
+      sent: disk.sent,
+    });
     peer.machine = machine;
     this.#floor[side] = machine.state.vr;
     peer.voiding = machine.state.exception === side;
@@ -177,7 +187,8 @@ export class TwoPeers {
   /** Writes what waits for side's disk; the receipt comes back by the next call. */
   store(side: Side): boolean {
     const peer = this.peers[side];
-    const { disk, storing } = peer;
+    const { disk, storing, machine } = peer;
+    if (!(machine instanceof ServerMachine)) return false;
     if (storing !== undefined) {
       disk.entries.push(...storing.entries);
       disk.sent = storing.receipt.sent;
@@ -188,11 +199,11 @@ export class TwoPeers {
       const cut = disk.entries.findIndex((entry) => entry.number >= storing.trim);
       disk.entries = cut < 0 ? [] : disk.entries.slice(cut);
       peer.storing = undefined;
-      peer.machine.stored(storing.receipt);
+      machine.stored(storing.receipt);
       this.pump(side);
       return true;
     }
-    peer.storing = peer.machine.storage();
+    peer.storing = machine.storage();
     return peer.storing !== undefined;
   }
 
@@ -202,8 +213,8 @@ export class TwoPeers {
     const { machine, disk } = this.peers[side];
     if (link === undefined || !link.open[side] || !machine.linked || (side === 1 && !link.answered)) return;
     for (;;) {
-      const { wanted } = machine;
-      if (wanted !== undefined) {
+      const wanted = machine instanceof ServerMachine ? machine.wanted : undefined;
+      if (wanted !== undefined && machine instanceof ServerMachine) {
         const from = disk.entries.findIndex((entry) => entry.number >= wanted);
         assert.ok(
           from >= 0 && disk.entries[from]?.number === wanted,
@@ -213,7 +224,7 @@ export class TwoPeers {
       }
       const bytes = machine.output(512);
       if (bytes === undefined) {
-        if (machine.wanted === undefined) break;
+        if (!(machine instanceof ServerMachine) || machine.wanted === undefined) break;
         continue;
       }
       this.#put(link, side, bytes);
@@ -332,9 +343,10 @@ export class TwoPeers {
   // ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────
 
   #peer(side: Side): Peer {
-    const options: MachineOptions = {
+    const options: ServerMachineOptions = {
       agreement: this.#options.agreement,
       side,
+      rules: rulesFor(this.#options.agreement.units),
       credit: this.#options.credit ?? { messages: 16, bytes: 1000 },
       logged: this.#options.logged?.[side] ?? false,
       outboxBytes: this.#options.outboxBytes ?? 4096,
@@ -343,7 +355,10 @@ export class TwoPeers {
       ...(this.#options.keepNewest !== undefined && { keepNewest: this.#options.keepNewest }),
     };
     return {
-      machine: new DialogMachine(options),
+      machine:
+        options.logged || options.keepNewest !== undefined
+          ? new ServerMachine(options)
+          : new DialogMachine(options),
       options,
       effects: [],
       queue: [],

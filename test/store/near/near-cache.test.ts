@@ -8,6 +8,12 @@ import { epochNote, keyOf, next, ScriptedStore, sessionOf, updateNote } from "./
 
 const settle = (): Promise<void> => new Promise((resolve) => setImmediate(resolve));
 
+function deferred(): { promise: Promise<void>; resolve: () => void } {
+  let resolve = (): void => undefined;
+  const promise = new Promise<void>((done) => (resolve = done));
+  return { promise, resolve };
+}
+
 interface Bench {
   clock: VirtualClock;
   scripted: ScriptedStore;
@@ -17,7 +23,7 @@ interface Bench {
   stat: (name: string) => Promise<number>;
 }
 
-async function liveCache(options: { maxEntries?: number } = {}): Promise<Bench> {
+async function liveCache(options: { maxEntries?: number; staleMs?: number } = {}): Promise<Bench> {
   const clock = new VirtualClock();
   const scripted = new ScriptedStore(clock);
   const cache = nearCache(scripted.store, { clock, ...options });
@@ -284,6 +290,60 @@ test("a store that stays down is asked for its feed ever more slowly, up to ever
   assert.equal(scripted.subscriptions, before + 1);
 });
 
+test("what is held is used only for as long as the journal was looked into, whatever the feed brings", async () => {
+  const { cache, clock, scripted, put } = await liveCache({ staleMs: 40 });
+  const record = await put("ada");
+  await cache.get(record.handle);
+  clock.advance(39);
+  let looks = 0;
+  const look = deferred();
+  scripted.caughtUp = () => {
+    looks++;
+    return look.promise;
+  };
+  assert.ok(atHand(cache, record), "the last look was within 40 ms");
+  assert.equal(looks, 1, "and the next is under way before it is needed");
+  clock.advance(1);
+  assert.equal(atHand(cache, record), undefined);
+  assert.equal(looks, 1, "one at a time");
+  clock.advance(30);
+  look.resolve();
+  await settle();
+  assert.ok(atHand(cache, record), "what counts is when the look was asked for");
+  clock.advance(9);
+  assert.equal(atHand(cache, record), undefined);
+});
+
+test("a clock that is set back makes nothing current", async () => {
+  const { cache, clock, scripted, put } = await liveCache();
+  const record = await put("ada");
+  await cache.get(record.handle);
+  assert.ok(atHand(cache, record));
+  scripted.caughtUp = () => Promise.reject(new Error("no look"));
+  clock.now = () => 1_700_000_000_000;
+  assert.equal(atHand(cache, record), undefined);
+});
+
+test("once it is settled nobody answers with what was replaced, though the feed told nobody", async () => {
+  const { cache, clock, scripted, put } = await liveCache({ staleMs: 25 });
+  const record = await put("ada");
+  await cache.find(keyOf(record));
+  // A look begun before the change says nothing of it, however late it is answered.
+  const look = deferred();
+  scripted.caughtUp = () => look.promise;
+  clock.advance(20);
+  assert.ok(atHand(cache, record));
+  await scripted.update(record, next(record, true), [updateNote(next(record, true))]);
+  const settled = cache.settled?.().then(() => "settled");
+  clock.advance(24);
+  assert.equal(await Promise.race([settled, settle().then(() => "not yet")]), "not yet");
+  clock.advance(3);
+  assert.equal(await settled, "settled");
+  look.resolve();
+  await settle();
+  assert.equal(await cache.find(keyOf(record)), undefined);
+});
+
 test("the bound holds, and what is in use outlasts what is not", async () => {
   const { cache, put, stat } = await liveCache({ maxEntries: 50 });
   const busy: SessionRecord[] = [];
@@ -319,10 +379,16 @@ test("a closed cache has closed its store", async () => {
   );
 });
 
-test("a bound that is no number of records is refused", () => {
+test("a bound that is no number of records, and a time that is none, are refused", () => {
   for (const maxEntries of [0, -1, 1.5, NaN]) {
     assert.throws(
       () => nearCache(memory(), { maxEntries }),
+      (error) => isHoldfastError(error, "invalid-argument"),
+    );
+  }
+  for (const staleMs of [0, -1, 60_001, NaN]) {
+    assert.throws(
+      () => nearCache(memory(), { staleMs }),
       (error) => isHoldfastError(error, "invalid-argument"),
     );
   }

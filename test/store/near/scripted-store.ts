@@ -46,7 +46,10 @@ export class ScriptedStore {
         }),
       update: (prev, next, entries) => this.#through(() => this.update(prev, next, entries)),
       raiseEpoch: (principal, keep, entry) => this.#through(() => this.raiseEpoch(principal, keep, entry)),
-      changes: (_from, { signal }) => this.#changes(signal),
+      changes: (_from, { signal }) => ({
+        [Symbol.asyncIterator]: () => this.#changes(signal),
+        caughtUp: () => this.caughtUp(),
+      }),
     };
   }
 
@@ -66,6 +69,9 @@ export class ScriptedStore {
     this.undelivered.push(entry);
     return epoch;
   }
+
+  /** The journal was looked into and nothing was found, unless the test says otherwise. */
+  caughtUp: () => Promise<void> = () => Promise.resolve();
 
   get subscribed(): boolean {
     return this.#feed !== undefined;
@@ -159,6 +165,7 @@ export function delegate(store: SessionStore): SessionStore {
     barriers: (now) => store.barriers(now),
     putTicket: (key, value, expiresAt) => store.putTicket(key, value, expiresAt),
     takeTicket: (key, now) => store.takeTicket(key, now),
+    peekTicket: (key, now) => store.peekTicket(key, now),
     dropTicket: (key) => store.dropTicket(key),
     putNode: (node, expect) => store.putNode(node, expect),
     nodes: () => store.nodes(),

@@ -1,4 +1,24 @@
-import { ALL_TOKENS, MODE_UNITS, PLACE, TOKEN, UNIT } from "../frames.ts";
+import {
+  ALL_TOKENS,
+  MODE_UNITS,
+  PLACE_INITIATOR,
+  PLACE_RESPONDER,
+  TOKEN_DATA,
+  TOKEN_MAJOR,
+  TOKEN_MINOR,
+  TOKEN_RELEASE,
+  UNIT_ACTIVITY,
+  UNIT_DUPLEX,
+  UNIT_EXCEPTIONS,
+  UNIT_HALF_DUPLEX,
+  UNIT_MAJOR,
+  UNIT_MINOR,
+  UNIT_RELEASE,
+  UNIT_RESYNC,
+  UNIT_SIMPLEX_DOWN,
+  UNIT_SIMPLEX_UP,
+} from "../numbers.ts";
+import type { DialogState } from "./state.ts";
 
 /** Which side opened the dialog: 0 the initiator, 1 the responder. The other one is `1 - side`. */
 export type Side = 0 | 1;
@@ -25,7 +45,7 @@ export interface Proposal {
 }
 
 /** Modes in the order in which one is taken when several are possible: the freest first. */
-const MODES = [UNIT.duplex, UNIT.halfDuplex, UNIT.simplexDown, UNIT.simplexUp] as const;
+const MODES = [UNIT_DUPLEX, UNIT_HALF_DUPLEX, UNIT_SIMPLEX_DOWN, UNIT_SIMPLEX_UP] as const;
 
 /** The functional units both have (X.225 §6.1), without those whose conditions do not hold; `undefined`: no common mode. */
 export function agree(initiator: Proposal, responder: Proposal): Agreement | undefined {
@@ -34,10 +54,10 @@ export function agree(initiator: Proposal, responder: Proposal): Agreement | und
   if (mode === undefined) return undefined;
   let units = (common & ~MODE_UNITS) | mode;
   // X.215 §8.3: exceptions only with half-duplex, resynchronization only where there are sync points.
-  if (mode !== UNIT.halfDuplex) units &= ~UNIT.exceptions;
-  if ((units & (UNIT.minor | UNIT.major)) === 0) units &= ~UNIT.resync;
+  if (mode !== UNIT_HALF_DUPLEX) units &= ~UNIT_EXCEPTIONS;
+  if ((units & (UNIT_MINOR | UNIT_MAJOR)) === 0) units &= ~UNIT_RESYNC;
   // A feed has nobody who could give a token back.
-  if ((mode & (UNIT.simplexDown | UNIT.simplexUp)) !== 0) units &= ~(UNIT.release | UNIT.activity);
+  if ((mode & (UNIT_SIMPLEX_DOWN | UNIT_SIMPLEX_UP)) !== 0) units &= ~(UNIT_RELEASE | UNIT_ACTIVITY);
   const available = tokensOf(units);
   return {
     units,
@@ -51,11 +71,17 @@ export function agree(initiator: Proposal, responder: Proposal): Agreement | und
 /** A token exists when its unit was chosen (X.215 §7.2). */
 export function tokensOf(units: number): number {
   return (
-    (units & UNIT.halfDuplex ? TOKEN.data : 0) |
-    (units & UNIT.minor ? TOKEN.minor : 0) |
-    (units & (UNIT.major | UNIT.activity) ? TOKEN.major : 0) |
-    (units & UNIT.release ? TOKEN.release : 0)
+    (units & UNIT_HALF_DUPLEX ? TOKEN_DATA : 0) |
+    (units & UNIT_MINOR ? TOKEN_MINOR : 0) |
+    (units & (UNIT_MAJOR | UNIT_ACTIVITY) ? TOKEN_MAJOR : 0) |
+    (units & UNIT_RELEASE ? TOKEN_RELEASE : 0)
   );
+}
+
+/** Tokens `side` has. While a purge is under way nobody has any: its end places them anew. */
+export function tokensHeld(agreement: Agreement, state: DialogState, side: Side): number {
+  if (state.exchange !== undefined) return 0;
+  return side === 0 ? state.tokens : tokensOf(agreement.units) & ~state.tokens;
 }
 
 /** Bits of the tokens the initiator gets under `placement`; those left open fall as in `open`. */
@@ -64,7 +90,7 @@ export function settle(placement: number, available: number, open: number): numb
   for (let index = 0; index < 4; index++) {
     const bit = 1 << index;
     const place = (placement >> (index * 2)) & 3;
-    if (place === PLACE.initiator || (place !== PLACE.responder && (open & bit) !== 0)) tokens |= bit;
+    if (place === PLACE_INITIATOR || (place !== PLACE_RESPONDER && (open & bit) !== 0)) tokens |= bit;
   }
   return tokens & available;
 }
@@ -80,7 +106,7 @@ export function settles(placement: number, available: number, tokens: number): b
 export function placementOf(tokens: number): number {
   let placement = 0;
   for (let index = 0; index < 4; index++) {
-    if ((tokens & (1 << index)) === 0) placement |= PLACE.responder << (index * 2);
+    if ((tokens & (1 << index)) === 0) placement |= PLACE_RESPONDER << (index * 2);
   }
   return placement;
 }

@@ -1,8 +1,8 @@
-import { TOKEN } from "../frames.ts";
+import { TOKEN_DATA } from "../numbers.ts";
 import type { Agreement, Side } from "./agreement.ts";
 import { tokensOf } from "./agreement.ts";
 import type { Message } from "./rules.ts";
-import { purgeOf } from "./rules.ts";
+import { purgeOf } from "./purge.ts";
 import type { DialogState } from "./state.ts";
 
 /** What a message that met no objection does to the state: the same on the side that sends and the one that receives. */
@@ -16,7 +16,7 @@ export function apply(agreement: Agreement, state: DialogState, message: Message
     case "token-give":
       state.tokens ^= message.tokens;
       // X.215 §13.11: giving the data token away deals with an exception.
-      if ((message.tokens & TOKEN.data) !== 0) state.exception = undefined;
+      if ((message.tokens & TOKEN_DATA) !== 0) state.exception = undefined;
       return;
     case "minor":
       setPoint(state, other);
@@ -104,5 +104,5 @@ function endPurge(state: DialogState): void {
 }
 
 function holderOfData(state: DialogState): Side {
-  return (state.tokens & TOKEN.data) !== 0 ? 0 : 1;
+  return (state.tokens & TOKEN_DATA) !== 0 ? 0 : 1;
 }

@@ -1,5 +1,5 @@
 import type { Credit } from "../frames.ts";
-import { BOUND } from "../frames.ts";
+import { BOUND_CONTROL } from "../numbers.ts";
 
 /**
  * What was received, by number:
@@ -38,11 +38,10 @@ export class Inbox {
     return this.#numbers.length - this.#head;
   }
 
-  /** Takes content in; a sentence when it is more than the other side was allowed. */
+  /** Takes content in; a reason when it is more than the other side was allowed. */
   content(size: number, credit: Credit): string | undefined {
-    if (this.waiting >= credit.messages) return `more than ${credit.messages} messages are unacknowledged`;
-    if (this.#bytes + size > credit.bytes && this.waiting > 0)
-      return `more than ${credit.bytes} bytes are unacknowledged`;
+    if (this.waiting >= credit.messages) return `messages:${credit.messages}`;
+    if (this.#bytes + size > credit.bytes && this.waiting > 0) return `bytes:${credit.bytes}`;
     this.#numbers.push(this.expected);
     this.#sizes.push(size);
     this.#bytes += size;
@@ -55,7 +54,7 @@ export class Inbox {
     this.expected = upTo;
     this.#control = this.waiting === 0 ? 0 : this.#control + 1;
     this.#passed();
-    return this.#control > 2 * BOUND.control ? "too many control messages are unacknowledged" : undefined;
+    return this.#control > 2 * BOUND_CONTROL ? "control" : undefined;
   }
 
   commit(number: number): void {

@@ -1,9 +1,12 @@
 export * from "./agreement.ts";
-export * from "./apply.ts";
 export * from "./events.ts";
 export { DialogMachine } from "./machine.ts";
 export { decodeMark, encodeMark } from "./mark.ts";
-export type { MachineOptions } from "./options.ts";
+export type { MachineOptions, ServerMachineOptions } from "./options.ts";
 export type { Entry } from "./outbox.ts";
+export * from "./reasons.ts";
+export { plainRules } from "./plain-rules.ts";
+export { rulesFor } from "./rules-for.ts";
 export * from "./rules.ts";
+export { ServerMachine } from "./server-machine.ts";
 export * from "./state.ts";

@@ -1,7 +1,7 @@
 import type { ByteWriter } from "../../../wire/varint.ts";
 import { writeFrame } from "../codec.ts";
 import type { Credit, UnnumberedFrame } from "../frames.ts";
-import { BOUND } from "../frames.ts";
+import { BOUND_URGENT_BYTES, BOUND_URGENT_OUTSTANDING } from "../numbers.ts";
 import type { Refused } from "./events.ts";
 
 /** What concerns one link and is forgotten with it: what is to be said without a number, and whether it is alive. */
@@ -24,7 +24,6 @@ export class LinkDuties {
     // The first frame after RESUMED tells the other side that its new secret has arrived.
     this.#ackDue = true;
     this.#heardAt = now;
-    if (this.wanted !== 0) this.say({ type: "token-please", tokens: this.wanted });
   }
 
   end(): void {
@@ -56,10 +55,9 @@ export class LinkDuties {
   }
 
   urgent(bytes: Uint8Array): Refused | undefined {
-    if (bytes.length > BOUND.urgentBytes)
-      return { refused: `urgent data has at most ${BOUND.urgentBytes} bytes` };
-    if (!this.up) return { refused: "there is no link" };
-    if (this.urgentOut >= BOUND.urgentOutstanding) return { refused: "8 urgent messages are unanswered" };
+    if (bytes.length > BOUND_URGENT_BYTES) return { refused: `size:${BOUND_URGENT_BYTES}` };
+    if (!this.up) return { refused: "no-link" };
+    if (this.urgentOut >= BOUND_URGENT_OUTSTANDING) return { refused: "urgent" };
     this.urgentOut++;
     this.say({ type: "urgent", bytes });
     return undefined;
@@ -67,7 +65,7 @@ export class LinkDuties {
 
   /** False when there are more than may be unanswered. */
   urgentCame(): boolean {
-    return ++this.#urgentOwed <= BOUND.urgentOutstanding;
+    return ++this.#urgentOwed <= BOUND_URGENT_OUTSTANDING;
   }
 
   ready(ackable: number): boolean {

@@ -1,7 +1,7 @@
 import type { Fault } from "../../../wire/fault.ts";
 import { fault, isFault } from "../../../wire/fault.ts";
 import { ByteReader, ByteWriter } from "../../../wire/varint.ts";
-import { ALL_TOKENS, BOUND, MAX_SERIAL } from "../frames.ts";
+import { ALL_TOKENS, BOUND_ID_BYTES, MAX_SERIAL } from "../numbers.ts";
 import type { Side } from "./agreement.ts";
 import type { DialogState, Exchange, Major, Mark } from "./state.ts";
 import { PURGES } from "./state.ts";
@@ -70,7 +70,7 @@ function readState(reader: ByteReader): DialogState | Fault {
   const flags = reader.byte();
   const major = flags & 1 ? readMajor(reader) : undefined;
   const exchange = flags & 2 ? readExchange(reader) : undefined;
-  const activity = flags & 4 ? reader.text(BOUND.idBytes) : undefined;
+  const activity = flags & 4 ? reader.text(BOUND_ID_BYTES) : undefined;
   if (reader.fault !== undefined || tokens > ALL_TOKENS || va > vm || vr > vm)
     return fault("malformed", reader.at, reader.fault ?? "a stored dialog state that cannot be");
   const finished = (flags & 8) !== 0;

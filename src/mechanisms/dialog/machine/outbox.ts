@@ -1,7 +1,7 @@
 import type { ByteWriter } from "../../../wire/varint.ts";
 import { contentSize, writeFrame } from "../codec.ts";
-import type { Credit } from "../frames.ts";
-import { BOUND } from "../frames.ts";
+import type { Credit, GapReason } from "../frames.ts";
+import { BOUND_CONTROL } from "../numbers.ts";
 
 /** A numbered message as it goes on the wire, and into a log. */
 export interface Entry {
@@ -10,30 +10,28 @@ export interface Entry {
 }
 
 /**
- * What was accepted and not yet acknowledged, in order of its numbers:
+ * What was accepted and not yet acknowledged, in order of its numbers, all of it in memory:
  *
- *     acked ≤ head … tx … top ≤ released ≤ sent
- *
- * `head` to `top` are in memory; with a log behind it, what is not in memory is read from there when its turn comes.
- * From `released` on, the log does not have it yet, and it must not be sent.
+ *     acked = head ≤ tx ≤ top = released = sent
  */
 export class Outbox {
   acked = 0;
+  /** What goes on the link next. */
   tx = 0;
+  /** May be sent below here. */
   released = 0;
   sent = 0;
-  /** Content below is taken back (`purged`) or given up (`dropped`); a GAP takes its place on the wire. */
+  /** Content below is taken back; a GAP takes its place on the wire. */
   purgedBelow = 0;
-  droppedBelow = 0;
-  readonly #logged: boolean;
+  /** Bytes of frames in memory. */
+  protected bytes = 0;
+  protected head = 0;
+  /** What the other side had already when the link began lies below. */
+  protected resumeAt = 0;
   readonly #memoryBytes: number;
-  #active = false;
-  #head = 0;
   /** From `#start` on; what lies before was let go of, and is cut off now and then. */
   #frames: Uint8Array[] = [];
   #start = 0;
-  #bytes = 0;
-  #resumeAt = 0;
   #credit: Credit = { messages: 0, bytes: 0 };
   // What is on its way: last number, bytes of content or −1, in order.
   #flightTo: number[] = [];
@@ -43,58 +41,36 @@ export class Outbox {
   #flightBytes = 0;
   #flightControl = 0;
 
-  constructor(options: { logged: boolean; memoryBytes: number }) {
-    this.#logged = options.logged;
-    this.#memoryBytes = options.memoryBytes;
-  }
-
-  /** Bytes of frames in memory. */
-  get bytes(): number {
-    return this.#bytes;
+  constructor(memoryBytes: number) {
+    this.#memoryBytes = memoryBytes;
   }
 
   get full(): boolean {
-    return this.#bytes >= this.#memoryBytes;
+    return this.bytes >= this.#memoryBytes;
   }
 
-  get #top(): number {
-    return this.#head + this.#frames.length - this.#start;
-  }
-
-  /** The number to read the log from, when what is to be sent next is only there. */
-  get wanted(): number | undefined {
-    if (!this.#logged || this.tx < this.droppedBelow) return undefined;
-    return this.tx === this.#top && this.tx < this.released ? this.tx : undefined;
+  protected get top(): number {
+    return this.head + this.#frames.length - this.#start;
   }
 
   accept(frame: Uint8Array): number {
-    const number = this.sent++;
-    if (!this.#logged) this.released = this.sent;
-    // With a log, nothing is held for a peer that is away.
-    if (this.#top === number && (!this.#logged || (this.#active && !this.full))) this.#hold(frame);
-    return number;
-  }
-
-  /** Entries read from the log, from `wanted` on, or those that are on their way into it. */
-  refill(entries: readonly Entry[]): void {
-    for (const entry of entries) if (entry.number === this.#top) this.#hold(entry.frame);
+    this.hold(frame);
+    return (this.released = ++this.sent) - 1;
   }
 
   /** A link is there: go on at `next`, and count as under way what lies between the acknowledged and that. */
   begin(next: number, credit: Credit): void {
-    this.#active = true;
     this.#credit = credit;
-    this.#resumeAt = next;
-    this.#forgetFlight();
+    this.resumeAt = next;
+    this.end();
     this.tx = this.acked;
-    if (this.#logged && this.#head > this.tx) this.#empty(this.tx);
   }
 
-  /** No link: with a log there is no need to hold anything. */
+  /** No link: nothing is on its way. */
   end(): void {
-    this.#active = false;
-    this.#forgetFlight();
-    if (this.#logged) this.#empty(this.tx);
+    this.#flightTo = [];
+    this.#flightSize = [];
+    this.#flightHead = this.#flightMessages = this.#flightBytes = this.#flightControl = 0;
   }
 
   grant(credit: Credit): void {
@@ -103,16 +79,21 @@ export class Outbox {
 
   /** The highest number an acknowledgement may name. */
   get reached(): number {
-    return Math.max(this.tx, Math.min(this.#resumeAt, this.sent));
+    return Math.max(this.tx, Math.min(this.resumeAt, this.sent));
   }
 
   acknowledge(next: number): void {
     this.acked = next;
     this.tx = Math.max(this.tx, next);
-    this.#discard(next);
-    if (this.#head < next) this.#head = next;
+    this.discard(next);
+    if (this.head < next) this.head = next;
     while (this.#flightHead < this.#flightTo.length && (this.#flightTo[this.#flightHead] ?? 0) < next) {
-      this.#land(this.#flightSize[this.#flightHead++] ?? 0);
+      const size = this.#flightSize[this.#flightHead++] ?? 0;
+      if (size < 0) this.#flightControl--;
+      else {
+        this.#flightMessages--;
+        this.#flightBytes -= size;
+      }
     }
     if (this.#flightHead > 1024 && this.#flightHead * 2 > this.#flightTo.length) {
       this.#flightTo.splice(0, this.#flightHead);
@@ -121,112 +102,93 @@ export class Outbox {
     }
   }
 
-  /** Only the newest `keep` of a feed are kept, and a few more, so that not every message moves the rest. */
-  dropOldest(keep: number): boolean {
-    if (this.sent - Math.max(this.droppedBelow, this.acked) <= keep + (keep >> 3)) return false;
-    this.droppedBelow = this.sent - keep;
-    this.#discard(this.droppedBelow);
-    return true;
-  }
-
-  /** Puts into `out` what may be sent now, until it holds `maxBytes`. True when there was anything. */
-  write(out: ByteWriter, maxBytes: number): boolean {
-    const before = out.length;
+  /** Puts into `out` what may be sent now, until it holds `maxBytes`. */
+  write(out: ByteWriter, maxBytes: number): void {
     while (out.length < maxBytes && this.tx < this.released) {
-      if (this.#writeGap(out)) continue;
-      const frame = this.#frames[this.#start + this.tx - this.#head];
+      if (this.writeGap(out)) continue;
+      const frame = this.at(this.tx);
       if (frame === undefined) break;
       const size = contentSize(frame);
-      const already = this.tx < this.#resumeAt;
-      if (!already && (this.#isHeld(size) || !this.#admits(size))) break;
-      this.#fly(this.tx, size);
+      const already = this.tx < this.resumeAt;
+      if (!already && (this.isHeld(size) || !this.#admits(size))) break;
+      this.fly(this.tx, size);
       if (!already) out.raw(frame);
       this.tx++;
     }
-    // What is sent can be read from the log again, should the link be lost.
-    if (this.#logged && this.full) this.#discard(this.tx);
-    return out.length > before;
   }
 
   /** Whether `write` would have something to do. */
   get ready(): boolean {
-    if (this.tx >= this.released) return false;
-    if (this.tx < Math.max(this.droppedBelow, this.#resumeAt))
-      return this.tx < this.droppedBelow || this.tx < this.#top;
-    const frame = this.#frames[this.#start + this.tx - this.#head];
+    const frame = this.tx < this.released ? this.at(this.tx) : undefined;
     if (frame === undefined) return false;
     const size = contentSize(frame);
-    if (size >= 0 && this.tx < this.purgedBelow) return !this.#isHeld(size);
-    return this.#admits(size);
+    if (this.tx < this.resumeAt) return true;
+    return size >= 0 && this.tx < this.purgedBelow ? !this.isHeld(size) : this.#admits(size);
   }
 
   /** The content that must not be sent any more, as one GAP for as many numbers as follow each other. */
-  #writeGap(out: ByteWriter): boolean {
-    const from = this.tx;
-    let to = from;
-    const dropped = from < this.droppedBelow;
-    if (dropped) {
-      to = Math.min(this.droppedBelow, this.released);
-    } else {
-      while (to < this.purgedBelow && !this.#isHeld(0)) {
-        const frame = this.#frames[this.#start + to - this.#head];
-        if (frame === undefined || contentSize(frame) < 0) break;
-        to++;
-      }
-    }
+  protected writeGap(out: ByteWriter): boolean {
+    let to = this.tx;
     // What the other side has already is behind us, whatever became of it here.
-    if (to === from || (!dropped && from < this.#resumeAt)) return false;
-    this.tx = to;
-    if (this.#top < to) this.#empty(to);
-    if (to <= this.#resumeAt) return true;
-    const first = Math.max(from, this.#resumeAt);
-    this.#fly(to - 1, -1);
-    writeFrame(out, { type: "gap", from: first, to: to - 1, reason: dropped ? "dropped" : "purged" });
+    if (to < this.resumeAt) return false;
+    while (to < this.purgedBelow && !this.isHeld(0)) {
+      const frame = this.at(to);
+      if (frame === undefined || contentSize(frame) < 0) break;
+      to++;
+    }
+    if (to === this.tx) return false;
+    this.gap(out, to, "purged");
     return true;
   }
 
+  /** The numbers from `tx` to before `to` will not come. */
+  protected gap(out: ByteWriter, to: number, reason: GapReason): void {
+    const from = Math.max(this.tx, this.resumeAt);
+    this.tx = to;
+    if (this.top < to) this.empty(to);
+    if (to <= this.resumeAt) return;
+    this.fly(to - 1, -1);
+    writeFrame(out, { type: "gap", from, to: to - 1, reason });
+  }
+
   /** Content whose purge is not safe yet: it can neither be sent any more nor be given up. */
-  #isHeld(size: number): boolean {
-    return size >= 0 && this.tx < this.purgedBelow && this.released <= this.purgedBelow;
+  protected isHeld(_size: number): boolean {
+    return false;
   }
 
-  #admits(size: number): boolean {
-    if (size < 0) return this.#flightControl < BOUND.control;
-    const { messages, bytes } = this.#credit;
-    return (
-      this.#flightMessages < messages && (this.#flightBytes + size <= bytes || this.#flightMessages === 0)
-    );
+  protected at(number: number): Uint8Array | undefined {
+    return this.#frames[this.#start + number - this.head];
   }
 
-  #hold(frame: Uint8Array): void {
+  protected hold(frame: Uint8Array): void {
     this.#frames.push(frame);
-    this.#bytes += frame.length;
+    this.bytes += frame.length;
   }
 
-  #empty(at: number): void {
+  protected empty(at: number): void {
     this.#frames = [];
     this.#start = 0;
-    this.#bytes = 0;
-    this.#head = at;
+    this.bytes = 0;
+    this.head = at;
   }
 
   /** Lets go of the frames below `number`. */
-  #discard(number: number): void {
-    const passed = Math.min(number - this.#head, this.#frames.length - this.#start);
+  protected discard(number: number): void {
+    const passed = Math.min(number - this.head, this.#frames.length - this.#start);
     if (passed <= 0) return;
     for (let index = this.#start; index < this.#start + passed; index++) {
-      this.#bytes -= this.#frames[index]?.length ?? 0;
+      this.bytes -= this.#frames[index]?.length ?? 0;
       this.#frames[index] = GONE;
     }
     this.#start += passed;
-    this.#head += passed;
+    this.head += passed;
     if (this.#start > 1024 && this.#start * 2 > this.#frames.length) {
       this.#frames.splice(0, this.#start);
       this.#start = 0;
     }
   }
 
-  #fly(to: number, size: number): void {
+  protected fly(to: number, size: number): void {
     this.#flightTo.push(to);
     this.#flightSize.push(size);
     if (size < 0) this.#flightControl++;
@@ -236,19 +198,12 @@ export class Outbox {
     }
   }
 
-  #land(size: number): void {
-    if (size < 0) this.#flightControl--;
-    else {
-      this.#flightMessages--;
-      this.#flightBytes -= size;
-    }
-  }
-
-  #forgetFlight(): void {
-    this.#flightTo = [];
-    this.#flightSize = [];
-    this.#flightHead = 0;
-    this.#flightMessages = this.#flightBytes = this.#flightControl = 0;
+  #admits(size: number): boolean {
+    if (size < 0) return this.#flightControl < BOUND_CONTROL;
+    const { messages, bytes } = this.#credit;
+    return (
+      this.#flightMessages < messages && (this.#flightBytes + size <= bytes || this.#flightMessages === 0)
+    );
   }
 }
 

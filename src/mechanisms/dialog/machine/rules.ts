@@ -1,43 +1,107 @@
-import type { GapReason, NumberedFrame } from "../frames.ts";
-import { MAX_SERIAL, TOKEN, UNIT } from "../frames.ts";
+import type { ContentType } from "../codec.ts";
+import type { NumberedFrame } from "../frames.ts";
+import {
+  MAX_SERIAL,
+  TOKEN,
+  TOKEN_DATA,
+  TOKEN_MAJOR,
+  TOKEN_MINOR,
+  UNIT_ACTIVITY,
+  UNIT_EXCEPTIONS,
+  UNIT_MAJOR,
+  UNIT_MINOR,
+  UNIT_RELEASE,
+  UNIT_RESYNC,
+  UNIT_SIMPLEX_DOWN,
+  UNIT_SIMPLEX_UP,
+  UNIT_TYPED,
+} from "../numbers.ts";
 import type { Agreement, Side } from "./agreement.ts";
-import { settles, tokensOf } from "./agreement.ts";
+import { settle, settles, tokensHeld, tokensOf } from "./agreement.ts";
+import { apply } from "./apply.ts";
+import { purgeOf } from "./purge.ts";
 import type { DialogState, Exchange } from "./state.ts";
 import { PURGES } from "./state.ts";
 
 /** A numbered message whose rules are here; GAP belongs to the numbering alone. */
 export type Message = Exclude<NumberedFrame, { type: "gap" }>;
+export type Content = Extract<Message, { type: ContentType }>;
 
-/** What a message needs: one of these units, and all of these tokens as far as they are available (X.225 §7). */
-const NEEDS: Readonly<Record<Message["type"], { units?: number; tokens?: number; inActivity?: true }>> = {
-  data: { tokens: TOKEN.data, inActivity: true },
-  text: { tokens: TOKEN.data, inActivity: true },
-  typed: { units: UNIT.typed },
-  "token-give": {},
-  minor: { units: UNIT.minor, tokens: TOKEN.data | TOKEN.minor, inActivity: true },
-  "minor-ack": { units: UNIT.minor },
-  major: { units: UNIT.major, tokens: TOKEN.data | TOKEN.minor | TOKEN.major, inActivity: true },
-  "major-ack": { units: UNIT.major },
-  resync: { units: UNIT.resync },
-  "resync-ack": { units: UNIT.resync },
-  "activity-start": { units: UNIT.activity, tokens: TOKEN.data | TOKEN.minor | TOKEN.major },
-  "activity-resume": { units: UNIT.activity, tokens: TOKEN.data | TOKEN.minor | TOKEN.major },
-  "activity-interrupt": { units: UNIT.activity, tokens: TOKEN.major },
-  "activity-interrupt-ack": { units: UNIT.activity },
-  "activity-discard": { units: UNIT.activity, tokens: TOKEN.major },
-  "activity-discard-ack": { units: UNIT.activity },
-  "activity-end": { units: UNIT.activity, tokens: TOKEN.data | TOKEN.minor | TOKEN.major },
-  "activity-end-ack": { units: UNIT.activity },
-  exception: { units: UNIT.exceptions },
-  finish: { tokens: TOKEN.data | TOKEN.minor | TOKEN.major | TOKEN.release },
-  "finish-ack": {},
-  "finish-refused": { units: UNIT.release },
-};
+/** What a machine goes by. `plainRules` are enough for a dialog without tokens and sync points. */
+export interface Rules {
+  /** Why `sender` may not send `message` now; see `fullRules`. */
+  objection(
+    agreement: Agreement,
+    state: DialogState,
+    message: Message,
+    sender: Side,
+    own: boolean,
+  ): string | undefined;
+  /** What a message that met no objection does to the state: the same on either side. */
+  apply(agreement: Agreement, state: DialogState, message: Message, sender: Side): void;
+  /** Whether `message` from `peer` is void because this side's own purge is unanswered. */
+  voids(state: DialogState, message: Message, peer: Side): boolean;
+  /** The purge a message asks for, or `undefined` when it asks for none. */
+  purgeOf(message: Message, by: Side): Exchange | undefined;
+  /** Whether it takes back the content its sender has not got acknowledged. */
+  isPurging(message: Message): boolean;
+  /** What `side` answers to the purge the other side asked for; `undefined` when there is none. */
+  answer(agreement: Agreement, state: DialogState, side: Side): Message | undefined;
+}
 
-/** Tokens `side` has. While a purge is under way nobody has any: its end places them anew. */
-export function tokensHeld(agreement: Agreement, state: DialogState, side: Side): number {
-  if (state.exchange !== undefined) return 0;
-  return side === 0 ? state.tokens : tokensOf(agreement.units) & ~state.tokens;
+// What a message is, apart from its units and tokens.
+const IN_ACTIVITY = 1;
+/** Takes back the content its sender has not got acknowledged. */
+const PURGING = 2;
+/** Ends the purge the other side asked for. */
+const ANSWERS_PURGE = 4;
+const CONFIRMS_MAJOR = 8;
+/** Not while the other side's major point is unconfirmed. */
+const AFTER_MAJOR = 16;
+/** Still, when the other side has asked to finish. */
+const WHEN_FINISHING = 32;
+/** Not while the other side's exception is open. */
+const AFTER_EXCEPTION = 64;
+
+const SPEECH = IN_ACTIVITY | WHEN_FINISHING | AFTER_EXCEPTION;
+const POINT = IN_ACTIVITY | AFTER_MAJOR | AFTER_EXCEPTION;
+const PURGE_ANSWER = PURGING | ANSWERS_PURGE;
+const MAJOR_TOKENS = 7;
+const ALL = 15;
+
+/** What each message needs: one of these units (0: none), these tokens as far as they are available (X.225 §7); and what it is. */
+const MESSAGES: { readonly [Type in Message["type"]]: readonly [units: number, tokens: number, is: number] } =
+  {
+    data: [0, TOKEN_DATA, SPEECH],
+    text: [0, TOKEN_DATA, SPEECH],
+    typed: [UNIT_TYPED, 0, WHEN_FINISHING],
+    "token-give": [0, 0, AFTER_MAJOR | AFTER_EXCEPTION],
+    minor: [UNIT_MINOR, TOKEN_DATA | TOKEN_MINOR, POINT],
+    "minor-ack": [UNIT_MINOR, 0, 0],
+    major: [UNIT_MAJOR, MAJOR_TOKENS, POINT],
+    "major-ack": [UNIT_MAJOR, 0, CONFIRMS_MAJOR],
+    resync: [UNIT_RESYNC, 0, PURGING],
+    "resync-ack": [UNIT_RESYNC, 0, PURGE_ANSWER],
+    "activity-start": [UNIT_ACTIVITY, MAJOR_TOKENS, AFTER_MAJOR],
+    "activity-resume": [UNIT_ACTIVITY, MAJOR_TOKENS, AFTER_MAJOR],
+    "activity-interrupt": [UNIT_ACTIVITY, TOKEN_MAJOR, PURGING],
+    "activity-interrupt-ack": [UNIT_ACTIVITY, 0, PURGE_ANSWER],
+    "activity-discard": [UNIT_ACTIVITY, TOKEN_MAJOR, PURGING],
+    "activity-discard-ack": [UNIT_ACTIVITY, 0, PURGE_ANSWER],
+    "activity-end": [UNIT_ACTIVITY, MAJOR_TOKENS, AFTER_MAJOR | AFTER_EXCEPTION],
+    "activity-end-ack": [UNIT_ACTIVITY, 0, CONFIRMS_MAJOR],
+    exception: [UNIT_EXCEPTIONS, 0, 0],
+    finish: [0, ALL, AFTER_MAJOR | AFTER_EXCEPTION],
+    "finish-ack": [0, 0, WHEN_FINISHING],
+    "finish-refused": [UNIT_RELEASE, 0, WHEN_FINISHING],
+  };
+
+function is(message: Message, what: number): boolean {
+  return (MESSAGES[message.type][2] & what) !== 0;
+}
+
+function isPurging(message: Message): boolean {
+  return is(message, PURGING);
 }
 
 /** Which of two purges that crossed goes on (X.225 §7.28): the stronger; the lower restart; the initiator's. */
@@ -48,21 +112,12 @@ function prevails(one: Exchange, other: Exchange): boolean {
   return one.by < other.by;
 }
 
-/** The purge a message asks for, or `undefined` when it asks for none. */
-export function purgeOf(message: Message, by: Side): Exchange | undefined {
-  if (message.type === "resync")
-    return { by, purge: message.kind, serial: message.serial, placement: message.placement };
-  if (message.type === "activity-interrupt") return { by, purge: "interrupt", serial: 0, placement: 0 };
-  if (message.type === "activity-discard") return { by, purge: "discard", serial: 0, placement: 0 };
-  return undefined;
-}
-
 /**
- * Why `sender` may not send `message` now; `undefined` when it may. Asked by the sender itself (`own`) it is the whole
+ * Why `sender` may not send `message` now, as `explain` knows it; `undefined` when it may. Asked by the sender itself (`own`) it is the whole
  * truth. Asked by the receiver it holds the sender only to what the sender was bound to know: its own messages and what
  * it had in hand, not what may still be on the way to it.
  */
-export function objection(
+function objection(
   agreement: Agreement,
   state: DialogState,
   message: Message,
@@ -70,25 +125,21 @@ export function objection(
   own: boolean,
 ): string | undefined {
   const { type } = message;
-  const needs = NEEDS[type];
+  const [units, tokens] = MESSAGES[type];
   const other: Side = sender === 0 ? 1 : 0;
-  if (state.finished) return "the dialog is finished";
-  if (needs.units !== undefined && (agreement.units & needs.units) === 0)
-    return `${type} was not agreed on when the dialog was opened`;
-  if (state.finish === sender) return "it has asked to finish and must wait for the answer";
+  if (state.finished) return "finished";
+  if (units !== 0 && (agreement.units & units) === 0) return `unagreed:${type}`;
+  if (state.finish === sender) return "finishing";
 
   const { exchange } = state;
-  if (exchange !== undefined && exchange.by === sender)
-    return `its ${exchange.purge} is not answered yet, and it must wait for that`;
+  if (exchange !== undefined && exchange.by === sender) return `purging:${exchange.purge}`;
   if (exchange !== undefined) return duringPurge(agreement, state, exchange, message, sender, own);
 
-  const wanted = (needs.tokens ?? 0) & tokensOf(agreement.units);
-  const missing = wanted & ~tokensHeld(agreement, state, sender);
-  if (missing !== 0) return `${type} needs the ${tokenNames(missing)} token`;
-  if (needs.inActivity && (agreement.units & UNIT.activity) !== 0 && state.activity === undefined)
-    return `${type} belongs inside an activity`;
-  if (state.major?.by === sender && purgeOf(message, sender) === undefined)
-    return "its major sync point is not confirmed yet, and it must wait for that";
+  const missing = tokens & tokensOf(agreement.units) & ~tokensHeld(agreement, state, sender);
+  if (missing !== 0) return `token:${type}:${tokenNames(missing)}`;
+  if (is(message, IN_ACTIVITY) && (agreement.units & UNIT_ACTIVITY) !== 0 && state.activity === undefined)
+    return `outside:${type}`;
+  if (state.major?.by === sender && purgeOf(message, sender) === undefined) return "major";
   if (own) {
     const bound = ownBonds(state, message, other);
     if (bound !== undefined) return bound;
@@ -100,29 +151,13 @@ export function objection(
  * Whether `message` from `peer` is void because this side's own purge is unanswered: all but the answer, a purge that goes
  * before it, and the confirmation of a major point (X.225 §7.28).
  */
-export function purges(state: DialogState, message: Message, peer: Side): boolean {
+function voids(state: DialogState, message: Message, peer: Side): boolean {
   const { exchange } = state;
   if (exchange === undefined) return false;
   const counter = purgeOf(message, peer);
   if (counter !== undefined) return !prevails(counter, exchange);
-  if (CONFIRMS_MAJOR.has(message.type)) return state.major?.by !== exchange.by;
-  return !ANSWERS_PURGE.has(message.type);
-}
-
-/** What takes back the content its sender has not got acknowledged. */
-export const PURGING: ReadonlySet<string> = new Set([
-  "resync",
-  "resync-ack",
-  "activity-interrupt",
-  "activity-interrupt-ack",
-  "activity-discard",
-  "activity-discard-ack",
-]);
-
-/** Only a feed drops, and only what can purge takes back. */
-export function gapObjection(agreement: Agreement, reason: GapReason): string | undefined {
-  const able = reason === "dropped" ? UNIT.simplexDown | UNIT.simplexUp : UNIT.resync | UNIT.activity;
-  return (agreement.units & able) === 0 ? `no messages are ${reason} in this dialog` : undefined;
+  if (is(message, CONFIRMS_MAJOR)) return state.major?.by !== exchange.by;
+  return !is(message, ANSWERS_PURGE);
 }
 
 /** While `exchange`, asked for by the other side, waits for `sender`'s answer. */
@@ -135,79 +170,37 @@ function duringPurge(
   own: boolean,
 ): string | undefined {
   const counter = purgeOf(message, sender);
-  if (counter !== undefined)
-    return prevails(counter, exchange) ? undefined : `the other side's ${exchange.purge} goes before it`;
+  if (counter !== undefined) return prevails(counter, exchange) ? undefined : `purge:${exchange.purge}`;
   // It was given before the request for the purge arrived there, and moves V(R) on both sides.
-  if (!own && CONFIRMS_MAJOR.has(message.type)) return particular(agreement, state, message, sender, own);
+  if (!own && is(message, CONFIRMS_MAJOR)) return particular(agreement, state, message, sender, own);
   const answer =
     exchange.purge === "interrupt" || exchange.purge === "discard"
       ? `activity-${exchange.purge}-ack`
       : "resync-ack";
-  if (message.type !== answer)
-    return own ? `the other side's ${exchange.purge} must be answered first` : `${answer} was to come`;
+  if (message.type !== answer) return own ? `answer:${exchange.purge}` : `wanted:${answer}`;
   if (message.type !== "resync-ack") return undefined;
-  if (!settles(exchange.placement, tokensOf(agreement.units), message.tokens))
-    return "its answer places a token against the request";
+  if (!settles(exchange.placement, tokensOf(agreement.units), message.tokens)) return "placement";
   const serial = answerSerial(state, exchange);
   const fits = exchange.purge === "abandon" && !own ? message.serial >= serial : message.serial === serial;
-  return fits ? undefined : `the dialog goes on at ${serial}`;
+  return fits ? undefined : `resync:${serial}`;
 }
 
 /**
  * Where the dialog goes on after a resynchronization. A restart that crossed the confirmation of a major point cannot go
  * behind that point; an abandon takes the number that neither side has used.
  */
-export function answerSerial(state: DialogState, exchange: Exchange): number {
+function answerSerial(state: DialogState, exchange: Exchange): number {
   if (exchange.purge === "restart") return Math.max(exchange.serial, state.vr);
   return exchange.purge === "abandon" ? Math.max(exchange.serial, state.vm) : exchange.serial;
 }
 
 /** What the sender itself knows it owes the other side. */
 function ownBonds(state: DialogState, message: Message, other: Side): string | undefined {
-  const { type } = message;
-  if (state.major?.by === other && MAJOR_BLOCKS.has(type))
-    return "the other side's major sync point must be confirmed first";
-  if (state.finish === other && !WHEN_FINISHING.has(type))
-    return "the other side's wish to finish comes first";
-  if (state.exception === other) {
-    const deals = message.type === "token-give" && (message.tokens & TOKEN.data) !== 0;
-    if (!deals && EXCEPTION_BLOCKS.has(type))
-      return "the other side reported an exception; deal with it first";
-  }
-  return undefined;
+  if (state.major?.by === other && is(message, AFTER_MAJOR)) return "confirm";
+  if (state.finish === other && !is(message, WHEN_FINISHING)) return "finish";
+  const deals = message.type === "token-give" && (message.tokens & TOKEN_DATA) !== 0;
+  return state.exception === other && is(message, AFTER_EXCEPTION) && !deals ? "exception" : undefined;
 }
-
-const MAJOR_BLOCKS: ReadonlySet<string> = new Set([
-  "minor",
-  "major",
-  "token-give",
-  "activity-start",
-  "activity-resume",
-  "activity-end",
-  "finish",
-]);
-const ANSWERS_PURGE: ReadonlySet<string> = new Set([
-  "resync-ack",
-  "activity-interrupt-ack",
-  "activity-discard-ack",
-]);
-const CONFIRMS_MAJOR: ReadonlySet<string> = new Set(["major-ack", "activity-end-ack"]);
-const WHEN_FINISHING: ReadonlySet<string> = new Set([
-  "data",
-  "text",
-  "typed",
-  "finish-ack",
-  "finish-refused",
-]);
-const EXCEPTION_BLOCKS: ReadonlySet<string> = new Set([
-  "data",
-  "text",
-  "minor",
-  "major",
-  "activity-end",
-  "finish",
-  "token-give",
-]);
 
 /** What depends on the message's own fields. */
 function particular(
@@ -222,27 +215,27 @@ function particular(
     case "data":
     case "text":
     case "typed": {
-      const silent = sender === 0 ? UNIT.simplexDown : UNIT.simplexUp;
-      if ((agreement.units & silent) !== 0) return "only the other side speaks in this simplex dialog";
+      const silent = sender === 0 ? UNIT_SIMPLEX_DOWN : UNIT_SIMPLEX_UP;
+      if ((agreement.units & silent) !== 0) return "simplex";
       return message.bytes.length > agreement.maxMessageBytes
-        ? `a message has at most ${agreement.maxMessageBytes} bytes`
+        ? `size:${agreement.maxMessageBytes}`
         : undefined;
     }
     case "token-give": {
       const missing = message.tokens & ~tokensHeld(agreement, state, sender);
-      if (message.tokens === 0) return "no token was named";
-      return missing === 0 ? undefined : `it does not have the ${tokenNames(missing)} token`;
+      if (message.tokens === 0) return "no-token";
+      return missing === 0 ? undefined : `not-held:${tokenNames(missing)}`;
     }
     case "minor":
     case "major":
     case "activity-end":
-      if (message.type === "activity-end" && state.activity === undefined) return "no activity is going on";
-      if (message.serial !== state.vm) return `the next sync point is ${state.vm}`;
-      return state.vm >= MAX_SERIAL ? "the serial numbers are used up; resynchronize with set" : undefined;
+      if (message.type === "activity-end" && state.activity === undefined) return "no-activity";
+      if (message.serial !== state.vm) return `serial:${state.vm}`;
+      return state.vm >= MAX_SERIAL ? "serials" : undefined;
     case "minor-ack":
-      if (state.confirmer !== sender) return "there is no minor sync point for it to confirm";
+      if (state.confirmer !== sender) return "no-minor";
       return message.serial < state.va || message.serial >= state.vm
-        ? `the points ${state.va} to ${state.vm - 1} are to be confirmed`
+        ? `points:${state.va}:${state.vm - 1}`
         : undefined;
     case "major-ack":
     case "activity-end-ack": {
@@ -250,47 +243,44 @@ function particular(
       const end = message.type === "activity-end-ack";
       return major?.by === other && major.end === end && major.serial === message.serial
         ? undefined
-        : "there is no such major sync point to confirm";
+        : "no-major";
     }
     case "resync": {
-      if (own && (state.finish !== undefined || !inside(agreement, state)))
-        return "there is nothing to resynchronize";
+      if (own && (state.finish !== undefined || !inside(agreement, state))) return "no-resync";
       if (message.kind === "restart") {
-        if (own && message.serial < state.vr) return `restart goes back to ${state.vr} at most`;
-        return message.serial > state.vm ? `restart is from ${state.vm} at most` : undefined;
+        if (own && message.serial < state.vr) return `restart-low:${state.vr}`;
+        return message.serial > state.vm ? `restart-high:${state.vm}` : undefined;
       }
       // V(M) of the one who asks may lag behind, by points that are on the way to it.
       return own && message.kind === "abandon" && message.serial !== state.vm
-        ? `abandon goes on at ${state.vm}`
+        ? `resync:${state.vm}`
         : undefined;
     }
     case "activity-start":
     case "activity-resume":
-      if (state.activity !== undefined) return "an activity is going on already";
+      if (state.activity !== undefined) return "in-activity";
       if (message.type === "activity-start") return undefined;
-      return message.serial < MAX_SERIAL - 1 ? undefined : "no serial numbers are left behind that point";
+      return message.serial < MAX_SERIAL - 1 ? undefined : "serials";
     case "activity-interrupt":
     case "activity-discard":
-      return own && state.activity === undefined ? "no activity is going on" : undefined;
+      return own && state.activity === undefined ? "no-activity" : undefined;
     case "exception":
-      return own && (tokensHeld(agreement, state, sender) & TOKEN.data) !== 0
-        ? "who has the data token has other ways than an exception"
-        : undefined;
+      return own && (tokensHeld(agreement, state, sender) & TOKEN_DATA) !== 0 ? "turn-held" : undefined;
     case "finish":
-      if (state.activity !== undefined) return "an activity is going on; end, interrupt or discard it first";
-      return own && state.exchange !== undefined ? "a purge is under way" : undefined;
+      if (state.activity !== undefined) return "activity";
+      return own && state.exchange !== undefined ? "purge-first" : undefined;
     case "finish-ack":
     case "finish-refused":
-      return state.finish === other ? undefined : "nobody has asked to finish";
+      return state.finish === other ? undefined : "no-finish";
     case "resync-ack":
     case "activity-interrupt-ack":
     case "activity-discard-ack":
-      return "there is nothing to be answered";
+      return "no-answer";
   }
 }
 
 function inside(agreement: Agreement, state: DialogState): boolean {
-  return (agreement.units & UNIT.activity) === 0 || state.activity !== undefined;
+  return (agreement.units & UNIT_ACTIVITY) === 0 || state.activity !== undefined;
 }
 
 const TOKEN_NAMES = Object.entries(TOKEN);
@@ -298,5 +288,17 @@ const TOKEN_NAMES = Object.entries(TOKEN);
 function tokenNames(tokens: number): string {
   return TOKEN_NAMES.filter(([, bit]) => (tokens & bit) !== 0)
     .map(([name]) => name)
-    .join(" and ");
+    .join("+");
 }
+
+function answer(agreement: Agreement, state: DialogState, side: Side): Message | undefined {
+  const { exchange } = state;
+  if (exchange === undefined || exchange.by === side) return undefined;
+  if (exchange.purge === "interrupt" || exchange.purge === "discard")
+    return { type: `activity-${exchange.purge}-ack` };
+  const tokens = settle(exchange.placement, tokensOf(agreement.units), state.tokens);
+  return { type: "resync-ack", serial: answerSerial(state, exchange), tokens };
+}
+
+/** All the rules of X.225 that hold here. */
+export const fullRules: Rules = { objection, apply, voids, purgeOf, isPurging, answer };

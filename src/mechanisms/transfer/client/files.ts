@@ -3,7 +3,7 @@ import { open, readFile, rename, rm, stat, writeFile } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { basename } from "node:path";
 import { DEFAULT_RETRY, Retries, TransferError, isRetriable, throwIfPaused } from "./retry.ts";
-import type { RetryPolicy } from "./retry.ts";
+import type { OnRetry, RetryPolicy } from "./retry.ts";
 import type { StreamHash } from "./sha256.ts";
 import { base64 } from "./answers.ts";
 import { upload } from "./upload.ts";
@@ -66,6 +66,7 @@ export interface GetOptions {
   }) => void;
   readonly signal?: AbortSignal;
   readonly retry?: Partial<RetryPolicy>;
+  readonly onRetry?: OnRetry;
   readonly fetch?: typeof fetch;
 }
 
@@ -117,7 +118,7 @@ class DownloadRun {
     this.#part = `${path}.holdfast-part`;
     this.#note = `${this.#part}.json`;
     this.#options = options;
-    this.#retries = new Retries({ ...DEFAULT_RETRY, ...options.retry }, options.signal);
+    this.#retries = new Retries({ ...DEFAULT_RETRY, ...options.retry }, options.signal, options.onRetry);
   }
 
   async run(): Promise<GetResult> {

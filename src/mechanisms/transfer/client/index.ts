@@ -2,6 +2,6 @@
 export { blobSource, upload } from "./upload.ts";
 export type { UploadOptions, UploadProgress, UploadResult, UploadSource, UploadState } from "./upload.ts";
 export { DEFAULT_RETRY, TransferError, isRetriable } from "./retry.ts";
-export type { RetryPolicy, TransferErrorCode } from "./retry.ts";
+export type { OnRetry, RetryPolicy, TransferErrorCode } from "./retry.ts";
 export { Sha256 } from "./sha256.ts";
 export type { StreamHash } from "./sha256.ts";

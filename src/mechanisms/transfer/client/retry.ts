@@ -36,6 +36,9 @@ export interface RetryPolicy {
   readonly maxDelayMs: number;
 }
 
+/** Hears what went wrong before each new attempt, and in how many ms that will be. */
+export type OnRetry = (why: TransferError, inMs: number) => void;
+
 export const DEFAULT_RETRY: RetryPolicy = { attempts: 10, firstDelayMs: 500, maxDelayMs: 30_000 };
 
 /** Worth another attempt: a conflict that a look at the offset settles, a lock, a limit of the moment, a fault of theirs. */
@@ -49,11 +52,13 @@ export function isRetriable(status: number): boolean {
 export class Retries {
   readonly #policy: RetryPolicy;
   readonly #signal: AbortSignal | undefined;
+  readonly #onRetry: OnRetry | undefined;
   #count = 0;
 
-  constructor(policy: RetryPolicy, signal: AbortSignal | undefined) {
+  constructor(policy: RetryPolicy, signal: AbortSignal | undefined, onRetry?: OnRetry) {
     this.#policy = policy;
     this.#signal = signal;
+    this.#onRetry = onRetry;
   }
 
   progressed(): void {
@@ -69,7 +74,9 @@ export class Retries {
         ? Number(retryAfter) * 1_000
         : undefined;
     const most = Math.min(this.#policy.maxDelayMs, this.#policy.firstDelayMs * 2 ** (this.#count - 1));
-    await wait(told ?? Math.random() * most, this.#signal);
+    const ms = told ?? Math.random() * most;
+    this.#onRetry?.(wrong, ms);
+    await wait(ms, this.#signal);
   }
 }
 

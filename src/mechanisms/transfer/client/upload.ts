@@ -2,7 +2,7 @@ import { base64, countOf, digestOf, failure, metadataField } from "./answers.ts"
 import { uploadParts } from "./parallel.ts";
 import type { UploadPart } from "./parallel.ts";
 import { DEFAULT_RETRY, Retries, TransferError, isRetriable, throwIfPaused } from "./retry.ts";
-import type { RetryPolicy } from "./retry.ts";
+import type { OnRetry, RetryPolicy } from "./retry.ts";
 import { Sha256 } from "./sha256.ts";
 import type { StreamHash } from "./sha256.ts";
 
@@ -40,6 +40,7 @@ export interface UploadOptions {
   /** Aborted: the run ends with `paused`, and nothing that was acknowledged is lost. */
   readonly signal?: AbortSignal;
   readonly retry?: Partial<RetryPolicy>;
+  readonly onRetry?: OnRetry;
   readonly fetch?: typeof fetch;
   readonly hash?: () => StreamHash;
 }
@@ -115,8 +116,9 @@ class UploadRun {
     this.#source = source;
     this.#endpoint = endpoint;
     this.#options = options;
-    this.#fetch = options.fetch ?? globalThis.fetch;
-    this.#retries = new Retries({ ...DEFAULT_RETRY, ...options.retry }, options.signal);
+    // Called as a method of anything else, a browser's own fetch refuses.
+    this.#fetch = options.fetch ?? ((input, init) => globalThis.fetch(input, init));
+    this.#retries = new Retries({ ...DEFAULT_RETRY, ...options.retry }, options.signal, options.onRetry);
     this.#extra = extra;
     this.#chunkBytes = options.chunkBytes ?? DEFAULT_CHUNK_BYTES;
     this.#hash = this.#newHash();

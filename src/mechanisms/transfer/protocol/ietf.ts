@@ -18,7 +18,7 @@ import type {
   RequestHead,
   UploadStatus,
 } from "./messages.ts";
-import { isFault, sentenceOf, statusOf } from "./messages.ts";
+import { challengeOf, isFault, sentenceOf, statusOf } from "./messages.ts";
 import type { Metadata } from "./metadata.ts";
 
 /**
@@ -313,6 +313,7 @@ export function ietfRefused(dialect: Dialect, fault: Fault, limits: Limits): Rep
       ...(fault.fault === "too-large" && limit !== "" && { "Upload-Limit": limit }),
       ...(fault.fault === "method" && { Allow: "OPTIONS, HEAD, GET, POST, PUT, PATCH, DELETE" }),
       ...(fault.fault === "media-type" && { "Accept-Patch": PARTIAL_UPLOAD }),
+      ...challengeOf(fault),
       "Cache-Control": "no-store",
     },
     problem: problem(fault, status),

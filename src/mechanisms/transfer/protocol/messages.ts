@@ -93,7 +93,7 @@ export type Fault =
   | { readonly fault: "digest" }
   | { readonly fault: "absent" }
   | { readonly fault: "gone"; readonly why: string }
-  | { readonly fault: "unauthenticated" }
+  | { readonly fault: "unauthenticated"; readonly challenge?: string }
   | { readonly fault: "forbidden"; readonly why: string }
   | { readonly fault: "locked"; readonly why: string }
   | { readonly fault: "quota"; readonly why: string }
@@ -125,6 +125,13 @@ export function sentenceOf(fault: Fault): string {
     default:
       return SENTENCES[fault.fault];
   }
+}
+
+/** RFC 9110 §11.6.1: what goes with a 401, where there is a way to answer it. */
+export function challengeOf(fault: Fault): Readonly<Record<string, string>> {
+  return fault.fault === "unauthenticated" && fault.challenge !== undefined
+    ? { "WWW-Authenticate": fault.challenge }
+    : {};
 }
 
 const STATUS: Readonly<Record<Fault["fault"], number>> = {

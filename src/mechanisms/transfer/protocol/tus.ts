@@ -12,7 +12,7 @@ import type {
   RequestHead,
   UploadStatus,
 } from "./messages.ts";
-import { isFault, sentenceOf, statusOf } from "./messages.ts";
+import { challengeOf, isFault, sentenceOf, statusOf } from "./messages.ts";
 import { parseMetadata } from "./metadata.ts";
 import type { MetadataLimits } from "./metadata.ts";
 
@@ -234,6 +234,7 @@ export function tusRefused(fault: Fault): Reply {
         "Tus-Checksum-Algorithm": CHECKSUM_ALGORITHMS.join(","),
       }),
       ...(fault.fault === "method" && { Allow: "OPTIONS, HEAD, GET, POST, PATCH, DELETE" }),
+      ...challengeOf(fault),
       "Cache-Control": "no-store",
     }),
     text: `${sentenceOf(fault)}\n`,

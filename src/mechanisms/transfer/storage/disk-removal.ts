@@ -13,7 +13,7 @@ export async function removeUpload(
   at: number,
   unlessComplete: boolean,
 ): Promise<boolean> {
-  if (!(await exists(logPath(root, id, 1)))) return false;
+  if (!exists(logPath(root, id, 1))) return false;
   if (unlessComplete && (await isComplete(root, id, false))) return false;
   try {
     const note = await open(gonePath(root, id), "wx", 0o600);

@@ -1,5 +1,6 @@
 import { createHash } from "node:crypto";
 import type { Hash } from "node:crypto";
+import { statSync } from "node:fs";
 import { open, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import type { Json } from "../../../kernel/index.ts";
@@ -76,7 +77,7 @@ export async function loadUpload(root: string, id: UploadId, evenGone = false): 
 }
 
 async function loadOnce(root: string, id: UploadId, evenGone: boolean): Promise<DiskUpload> {
-  if (!evenGone && (await exists(gonePath(root, id)))) return { state: "gone" };
+  if (!evenGone && exists(gonePath(root, id))) return { state: "gone" };
   const segments: Segment[] = [];
   let highest = 0;
   for (let segment = 1; ; segment += 1) {
@@ -196,8 +197,12 @@ export async function rehash(
   return whole;
 }
 
-export async function exists(path: string): Promise<boolean> {
-  return (await fileSize(path)) !== undefined;
+/**
+ * Names of our own folder are in the system's cache, so this takes microseconds; asked for in the background, the answer
+ * would wait in libuv's four threads behind the syncs of other uploads.
+ */
+export function exists(path: string): boolean {
+  return statSync(path, { throwIfNoEntry: false }) !== undefined;
 }
 
 export function hex(bytes: Uint8Array): string {

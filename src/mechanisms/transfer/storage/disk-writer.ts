@@ -6,6 +6,7 @@ import type { Json } from "../../../kernel/index.ts";
 import { RECORD_BYTES, encodeHeader, encodeRecord } from "./checkpoint-codec.ts";
 import type { LogRecord } from "./checkpoint-codec.ts";
 import { dataPath, exists, gonePath, hex, logPath, rehash } from "./disk-upload.ts";
+import { inRoom, NEW_LOG, OLD_LOG } from "./log-file.ts";
 import type { DigestSpan, Piece } from "./disk-upload.ts";
 import { errorCode, storageFault } from "./fault.ts";
 import type { Checkpoint, CommitChange, UploadId, UploadWriter } from "./storage.ts";
@@ -190,7 +191,8 @@ export class DiskWriter implements UploadWriter {
         { ...this.#record, seq: this.#record.seq + 1, provisional: true },
         this.#chain,
       );
-      await log.write(block, 0, RECORD_BYTES, this.#logEnd);
+      const room = inRoom(block, this.#logEnd);
+      await log.write(room, 0, room.length, this.#logEnd);
     } catch {
       // The device takes nothing any more, and so gives nothing to adopt.
     }
@@ -202,8 +204,7 @@ export class DiskWriter implements UploadWriter {
     snapshot: { readonly hash: Hash; readonly digestFrom: number },
   ): Promise<void> {
     const { block, chain } = encodeRecord(record, this.#chain);
-    await log.write(block, 0, RECORD_BYTES, this.#logEnd);
-    await this.#syncer.data(log);
+    await this.#syncer.written(log, inRoom(block, this.#logEnd), this.#logEnd);
     this.#logEnd += RECORD_BYTES;
     this.#chain = chain;
     this.#record = record;
@@ -221,7 +222,7 @@ export class DiskWriter implements UploadWriter {
       { segment: this.#segment, start: this.#record.base, end: record.offset },
     ];
     const spans = this.#spans({ start: record.digestFrom, end: record.offset, digest: record.digest });
-    const log = await open(logPath(this.#root, this.#id, segment), "wx", 0o600).catch((error: unknown) =>
+    const log = await open(logPath(this.#root, this.#id, segment), NEW_LOG, 0o600).catch((error: unknown) =>
       Promise.reject(
         errorCode(error) === "EEXIST" ? fenced(this.#id) : storageFault(error, "gather the upload"),
       ),
@@ -243,8 +244,7 @@ export class DiskWriter implements UploadWriter {
       });
       const gathered = { ...record, base: 0, digestFrom: 0, digest: whole.copy().digest() };
       const first = encodeRecord(gathered, header.chain);
-      await log.write(Buffer.concat([header.block, first.block]), 0, header.block.length + RECORD_BYTES, 0);
-      await this.#syncer.data(log);
+      await this.#syncer.written(log, Buffer.concat([header.block, first.block]), 0);
       await this.#syncer.directory();
       await this.release();
       for (const piece of pieces) await rm(dataPath(this.#root, this.#id, piece.segment), { force: true });
@@ -301,12 +301,10 @@ export class DiskWriter implements UploadWriter {
     return [...this.#earlierSpans, last].filter((span) => span.end > span.start);
   }
 
-  async current(): Promise<boolean> {
-    const [superseded, gone] = await Promise.all([
-      exists(logPath(this.#root, this.#id, this.#segment + 1)),
-      exists(gonePath(this.#root, this.#id)),
-    ]);
-    return !superseded && !gone;
+  current(): Promise<boolean> {
+    return Promise.resolve(
+      !exists(logPath(this.#root, this.#id, this.#segment + 1)) && !exists(gonePath(this.#root, this.#id)),
+    );
   }
 
   async release(): Promise<void> {
@@ -314,8 +312,7 @@ export class DiskWriter implements UploadWriter {
     this.#files = undefined;
     if (files === undefined) return;
     const opened = await files.catch(() => undefined);
-    await opened?.data.close();
-    await opened?.log.close();
+    await Promise.all([opened?.data.close(), opened?.log.close()]);
   }
 
   #open(): Promise<SegmentFiles> {
@@ -345,7 +342,7 @@ async function openBoth(dataName: string, logName: string): Promise<SegmentFiles
     Promise.reject(storageFault(error, "open the upload")),
   );
   try {
-    return { data, log: await open(logName, "r+") };
+    return { data, log: await open(logName, OLD_LOG) };
   } catch (error) {
     await data.close();
     throw storageFault(error, "open the upload");

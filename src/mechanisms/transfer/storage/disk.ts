@@ -21,6 +21,7 @@ import type { WholeUpload } from "./disk-upload.ts";
 import { DiskWriter } from "./disk-writer.ts";
 import type { SegmentFiles } from "./disk-writer.ts";
 import { errorCode, storageFault } from "./fault.ts";
+import { inRoom, NEW_LOG } from "./log-file.ts";
 import { parseUploadId } from "./storage.ts";
 import type {
   Claim,
@@ -74,7 +75,7 @@ class DiskStorage implements TransferStorage {
 
   async create(id: UploadId, draft: UploadDraft): Promise<UploadWriter | undefined> {
     this.#assertOpen();
-    if (await exists(gonePath(this.#root, id))) return undefined;
+    if (exists(gonePath(this.#root, id))) return undefined;
     const record = firstRecord(draft, this.#bootId);
     const header: LogHeader = { format: 1, segment: 1, createdAt: draft.at, info: draft.info };
     const log = await this.#reserve(id, 1);
@@ -224,7 +225,7 @@ class DiskStorage implements TransferStorage {
   /** Makes the name that claims compete for. `undefined` when another was faster. */
   async #reserve(id: UploadId, segment: number): Promise<FileHandle | undefined> {
     try {
-      return await open(logPath(this.#root, id, segment), "wx", 0o600);
+      return await open(logPath(this.#root, id, segment), NEW_LOG, 0o600);
     } catch (error) {
       if (errorCode(error) === "EEXIST") return undefined;
       throw storageFault(error, "begin an upload");
@@ -244,8 +245,7 @@ class DiskStorage implements TransferStorage {
     let data: FileHandle | undefined;
     try {
       data = await open(dataPath(this.#root, id, header.segment), "w", 0o600);
-      await log.write(block, 0, block.length, 0);
-      await Promise.all([this.#syncer.data(log), this.#syncer.directory()]);
+      await Promise.all([this.#syncer.written(log, inRoom(block, 0), 0), this.#syncer.directory()]);
     } catch (error) {
       await data?.close();
       throw storageFault(error, "begin an upload");

@@ -1,11 +1,12 @@
 import { open } from "node:fs/promises";
 import type { FileHandle } from "node:fs/promises";
 import { HoldfastError } from "../../../kernel/index.ts";
+import { SYNCED_WRITES } from "./log-file.ts";
 
 /**
  * Group commit. Many uploads ask for their bytes to be made durable at once; the file system's journal does that in
- * one go for all that are in flight, and libuv has only four threads to wait in. So at most `width` syncs run at a
- * time, and for a directory those that wait share the next one.
+ * one go for all that are in flight, and libuv has only so many threads to wait in, four unless UV_THREADPOOL_SIZE says
+ * otherwise. So at most `width` syncs run at a time, and for a directory those that wait share the next one.
  */
 export class Syncer {
   readonly #width: number;
@@ -19,16 +20,29 @@ export class Syncer {
   #handle: Promise<FileHandle> | undefined;
   #closed = false;
 
-  constructor(directory: string, width = 3) {
+  constructor(directory: string, width: number = threads() - 1) {
     this.#width = width;
     this.#directory = { path: directory, running: undefined, next: undefined };
   }
 
-  async data(file: FileHandle): Promise<void> {
+  data(file: FileHandle): Promise<void> {
+    return this.#inTurn(() => file.datasync());
+  }
+
+  /** Writes to a log; it is durable once this resolves. */
+  written(file: FileHandle, bytes: Uint8Array, position: number): Promise<void> {
+    return this.#inTurn(async () => {
+      const { bytesWritten } = await file.write(bytes, 0, bytes.length, position);
+      if (bytesWritten < bytes.length) throw Object.assign(new Error("no room is left"), { code: "ENOSPC" });
+      if (!SYNCED_WRITES) await file.datasync();
+    });
+  }
+
+  async #inTurn(sync: () => Promise<void>): Promise<void> {
     if (this.#running >= this.#width) await new Promise<void>((resolve) => this.#waiting.push(resolve));
     this.#running += 1;
     try {
-      await file.datasync();
+      await sync();
     } finally {
       this.#running -= 1;
       this.#waiting.shift()?.();
@@ -72,4 +86,10 @@ export class Syncer {
     this.#handle = undefined;
     await (await handle?.catch(() => undefined))?.close();
   }
+}
+
+/** How many threads libuv has for files; one stays free for those who do not sync. */
+function threads(): number {
+  const told = Number(process.env["UV_THREADPOOL_SIZE"]);
+  return Number.isInteger(told) && told >= 2 ? Math.min(told, 1024) : 4;
 }

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Json } from "../../../kernel/index.ts";
-import type { Exchange } from "../exchange.ts";
+import type { Exchange, Refusal } from "../exchange.ts";
 import { problem, refusalHeaders } from "../exchange.ts";
 import type { Opened, Web } from "../server.ts";
 import { carry } from "./carrier.ts";
@@ -12,11 +12,16 @@ export interface FastifyLike {
   decorateRequest(name: string, value: null): unknown;
   addHook(
     name: "onRequest",
-    hook: (request: FastifyRequestLike, reply: FastifyReplyLike) => Promise<unknown>,
+    hook: (request: FastifyRequestLike, reply: FastifyReplyLike, done: (error?: Error) => void) => void,
   ): unknown;
   addHook(
     name: "onSend",
-    hook: (request: FastifyRequestLike, reply: FastifyReplyLike, payload: unknown) => Promise<unknown>,
+    hook: (
+      request: FastifyRequestLike,
+      reply: FastifyReplyLike,
+      payload: unknown,
+      done: (error: Error | null, payload?: unknown) => void,
+    ) => void,
   ): unknown;
 }
 
@@ -37,36 +42,49 @@ export interface FastifyReplyLike {
 export type FastifyPlugin = (app: FastifyLike) => Promise<void>;
 
 export function fastify<Data extends Json>(web: Web<Data>): FastifyPlugin {
-  const exchanges = new WeakMap<FastifyReplyLike, FastifyExchange>();
   const plugin = async (app: FastifyLike): Promise<void> => {
     app.decorateRequest("session", null);
-    app.addHook("onRequest", async (request, reply) => {
+    // Hooks with a callback: a request whose session is at hand waits for no promise.
+    app.addHook("onRequest", (request: WithSession, reply: WithExchange, done) => {
       const exchange = new FastifyExchange(request, reply);
-      const opened = await web.open(exchange);
-      if (opened.refusal !== undefined) return refuseReply(reply, opened);
-      exchanges.set(reply, exchange);
-      carry(request, opened.session);
-      Reflect.set(request, "session", opened.session);
-      return undefined;
+      const admit = (opened: Opened<Data>): void => {
+        if (opened.refusal !== undefined) {
+          refuseReply(reply, opened.refusal);
+          return;
+        }
+        reply[EXCHANGE] = exchange;
+        carry(request, opened.session);
+        request.session = opened.session;
+        done();
+      };
+      const opened = web.open(exchange);
+      if (opened instanceof Promise) void opened.then(admit);
+      else admit(opened);
     });
-    app.addHook("onSend", async (_request, reply, payload) => {
-      await exchanges.get(reply)?.settled();
-      return payload;
+    app.addHook("onSend", (_request, reply: WithExchange, payload, done) => {
+      const pending = reply[EXCHANGE]?.settled();
+      if (pending === undefined) done(null, payload);
+      else void sendAfter(pending, () => done(null, payload));
     });
   };
   // Fastify's own mark for a plugin whose hooks are meant for the whole application, not for a scope of its own.
   return Object.assign(plugin, { [Symbol.for("skip-override")]: true });
 }
 
-function refuseReply<Data extends Json>(
-  reply: FastifyReplyLike,
-  { refusal }: Opened<Data>,
-): FastifyReplyLike {
-  if (refusal === undefined) return reply;
+async function sendAfter(pending: Promise<unknown>, send: () => void): Promise<void> {
+  await pending;
+  send();
+}
+
+const EXCHANGE: unique symbol = Symbol("holdfast.exchange");
+
+type WithExchange = FastifyReplyLike & { [EXCHANGE]?: FastifyExchange };
+type WithSession = FastifyRequestLike & { session?: unknown };
+
+function refuseReply(reply: FastifyReplyLike, refusal: Refusal): void {
   reply.code(refusal.status);
   for (const [name, value] of Object.entries(refusalHeaders(refusal))) reply.header(name, value);
   reply.send(problem(refusal));
-  return reply;
 }
 
 /** Fastify keeps a response's headers to itself until it sends, and would drop a Set-Cookie put on the raw response. */
@@ -98,7 +116,8 @@ class FastifyExchange extends NodeExchange implements Exchange {
     (this.#pending ??= []).push(work);
   }
 
-  async settled(): Promise<void> {
-    if (this.#pending !== undefined) await Promise.allSettled(this.#pending);
+  /** Undefined when nothing has to be waited for. */
+  settled(): Promise<unknown> | undefined {
+    return this.#pending === undefined ? undefined : Promise.allSettled(this.#pending);
   }
 }
