@@ -25,7 +25,10 @@ export interface Peer {
   stop(): Promise<void>;
 }
 
-export async function startNode(kind: "pipe" | "holdfast" | "echo", argument = ""): Promise<Peer> {
+export async function startNode(
+  kind: "pipe" | "minimal" | "holdfast" | "echo",
+  argument = "",
+): Promise<Peer> {
   const child = fork(fileURLToPath(new URL("./server.js", import.meta.url)), [kind, argument], {
     execArgv: ["--expose-gc", "--disable-warning=ExperimentalWarning"],
   });
@@ -40,7 +43,7 @@ export async function startNode(kind: "pipe" | "holdfast" | "echo", argument = "
   return {
     name: kind,
     port,
-    socks: kind === "holdfast",
+    socks: kind === "holdfast" || kind === "minimal",
     pid: child.pid ?? 0,
     collectGarbage,
     stop: () => end(child),

@@ -18,6 +18,10 @@ switch (kind) {
       }),
     );
     break;
+  case "minimal":
+    // The same with the handshake every client makes, taken on trust: whole messages, an IPv4 address, no failures.
+    announce(net.createServer({ allowHalfOpen: true, noDelay: true }, (near) => greet(near)));
+    break;
   case "holdfast": {
     const kernel = createKernel({ store: memory() });
     const socks = createSocks({ kernel, rules: [{ action: "allow", addresses: ["loopback"] }] });
@@ -43,6 +47,27 @@ function announce(server: net.Server): void {
   server.listen({ port: 0, host: "127.0.0.1", backlog: 1024 }, () => {
     const at = server.address();
     if (at !== null && typeof at !== "string") process.send?.({ port: at.port });
+  });
+}
+
+function greet(near: net.Socket): void {
+  near.on("error", () => near.destroy());
+  near.once("data", () => {
+    near.once("data", (request: Buffer) => {
+      const far = net.connect({
+        host: request.subarray(4, 8).join("."),
+        port: request.readUInt16BE(8),
+        allowHalfOpen: true,
+        noDelay: true,
+      });
+      near.on("error", () => far.destroy());
+      far.on("error", () => near.destroy());
+      far.once("connect", () => {
+        near.write(Buffer.from([5, 0, 0, 1, 0, 0, 0, 0, 0, 0]));
+        near.pipe(far).pipe(near);
+      });
+    });
+    near.write(Buffer.from([5, 0]));
   });
 }
 

@@ -323,7 +323,14 @@ function Nodes({ nodes, me }: { nodes: readonly NodeRow[]; me: string }): JSX.El
 }
 
 const STATES = ["established", "suspended", "negotiating"] as const;
-const GRACEFUL: readonly string[] = ["logout", "bye", "finished", "idle-expired", "absolute-expired"];
+const GRACEFUL: readonly string[] = [
+  "logout",
+  "bye",
+  "finished",
+  "idle-expired",
+  "absolute-expired",
+  "byte-limit",
+];
 const LINES = ["established", "suspended", "resumed", "ended", "refused"] as const;
 /** Steps of five seconds in a minute. */
 const LATELY = 12;

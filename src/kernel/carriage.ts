@@ -36,9 +36,27 @@ export class Carriage {
 
   async attach(record: SessionRecord, transport: LiveTransport): Promise<() => void> {
     const detach = this.#live.attach(record, transport);
-    if (this.#deaf) await this.#live.close(record.handle, FEED_LOST);
-    else await this.#recheck([record.handle]);
+    if (this.deaf) await this.refuse(record.handle);
+    else await this.#recheckOne(record.handle);
     return detach;
+  }
+
+  /** Attaches the transport of a session that is about to be written. What ends it later is heard of, so nobody looks. */
+  expect(record: SessionRecord, transport: LiveTransport): void {
+    this.#live.attach(record, transport);
+  }
+
+  detach(handle: Handle, transport: LiveTransport): void {
+    this.#live.detach(handle, transport);
+  }
+
+  carries(handle: Handle): boolean {
+    return this.#live.has(handle);
+  }
+
+  /** While `deaf`. */
+  async refuse(handle: Handle): Promise<void> {
+    await this.#live.close(handle, FEED_LOST);
   }
 
   heard(entry: JournalEntry): void {
@@ -92,7 +110,7 @@ export class Carriage {
    */
   feedLost(): void {
     this.#core.clock.after(this.#deafMs, () => {
-      if (this.#deaf) this.dispossessed();
+      if (this.deaf) this.dispossessed();
     });
   }
 
@@ -101,7 +119,8 @@ export class Carriage {
     for (const handle of this.#live.handles()) this.#core.inBackground(this.#live.close(handle, FEED_LOST));
   }
 
-  get #deaf(): boolean {
+  /** True when revocations have not been heard of for so long that nothing may be served. */
+  get deaf(): boolean {
     const { lostAt } = this.#feed();
     return lostAt !== undefined && this.#core.clock.now() - lostAt >= this.#deafMs;
   }

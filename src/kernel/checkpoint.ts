@@ -19,5 +19,5 @@ export function advanced(
     );
   }
   const same = point.position === record.checkpoint?.position && point.total === record.checkpoint.total;
-  return same && point.note === undefined ? undefined : { ...point, at: now };
+  return same && point.note === undefined ? undefined : { at: now, ...point };
 }

@@ -4,7 +4,7 @@ import type { JournalDraft } from "./journal.ts";
 import type { SessionEvent } from "./lifecycle.ts";
 import { phaseOf } from "./lifecycle.ts";
 import type { KernelPolicy } from "./policy.ts";
-import type { Json, SessionRecord } from "./record.ts";
+import type { Draft, Json, SessionRecord } from "./record.ts";
 import type { EntryDetails } from "./requests.ts";
 import type { SessionStore } from "./store.ts";
 
@@ -52,21 +52,23 @@ export class Core {
   }
 
   entry(record: SessionRecord, event: SessionEvent, more: EntryDetails = {}): JournalDraft {
-    return {
+    const draft: Draft<JournalDraft> = {
       handle: record.handle,
       version: record.version,
       at: more.at ?? this.clock.now(),
       phase: phaseOf(event),
       event,
       mechanism: record.mechanism,
-      ...(record.principal !== undefined && { principal: record.principal }),
       node: this.node,
-      ...(more.by !== undefined && { by: more.by }),
-      ...(more.detail !== undefined && { detail: more.detail }),
     };
+    if (record.principal !== undefined) draft.principal = record.principal;
+    if (more.by !== undefined) draft.by = more.by;
+    if (more.detail !== undefined) draft.detail = more.detail;
+    return draft;
   }
 
   assertDataFits(data: Json): void {
+    if (data === null) return;
     const bytes = Buffer.byteLength(JSON.stringify(data) ?? "");
     if (bytes > this.policy.dataBytes) {
       throw new HoldfastError(

@@ -73,11 +73,11 @@ export function offered(
 ): Credentials {
   const { current, since, previous, pending } = credentials;
   return {
+    pending: key,
+    retired: keep(pending === undefined ? [] : [{ key: pending, quietUntil: now }], credentials, limits.kept),
     ...(current !== undefined && { current }),
     ...(since !== undefined && { since }),
     ...(previous !== undefined && { previous }),
-    pending: key,
-    retired: keep(pending === undefined ? [] : [{ key: pending, quietUntil: now }], credentials, limits.kept),
   };
 }
 

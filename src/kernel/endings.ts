@@ -38,10 +38,11 @@ export class Endings {
     const ended = await this.#writes.endOne(start, options, hooks.still);
     if (ended === undefined && hooks.still !== undefined) return undefined;
     if (ended !== undefined) hooks.ended?.(ended);
-    await Promise.all([
-      this.#endChildren(start.handle, options, hooks),
-      ended === undefined ? undefined : this.#carriage.closeAll(start.handle, ended.record),
-    ]);
+    const isCarried = ended !== undefined && this.#carriage.carries(start.handle);
+    const closing = isCarried ? this.#carriage.closeAll(start.handle, ended.record) : undefined;
+    if (start.childless !== true)
+      await Promise.all([this.#endChildren(start.handle, options, hooks), closing]);
+    else if (closing !== undefined) await closing;
     return ended?.record;
   }
 
@@ -64,11 +65,12 @@ export class Endings {
   }
 
   async #endChildren(parent: Handle, options: EndOptions, { ended }: EndHooks): Promise<void> {
-    const detail = { ...options.detail, parent };
+    const { checkpoint: _own, ...shared } = options;
+    const detail = { ...shared.detail, parent };
     for await (const children of this.#writes.childrenOf(parent)) {
       await Promise.all(
         children.map((child) =>
-          this.end(child, { ...options, detail }, { ...(ended !== undefined && { ended }) }),
+          this.end(child, { ...shared, detail }, { ...(ended !== undefined && { ended }) }),
         ),
       );
     }

@@ -26,6 +26,8 @@ export class Feed {
   #live = false;
   #lostAt: number | undefined;
   #barriers: readonly Barrier[] = [];
+  /** No barrier up to this sequence number is missing from `#barriers`. */
+  #barriersThrough = 0;
   #reloads = 0;
   #reloading = 0;
   #cancelForget: () => void = () => {};
@@ -60,6 +62,11 @@ export class Feed {
     return this.#live && this.#reloading === 0 ? this.#barriers : undefined;
   }
 
+  /** As `known`, where none is missing that a store at the barrier sequence `seq` has. */
+  knownThrough(seq: number): readonly Barrier[] | undefined {
+    return seq <= this.#barriersThrough ? this.known : undefined;
+  }
+
   /** When the feed was lost; absent while it is live. */
   get lostAt(): number | undefined {
     return this.#lostAt;
@@ -76,9 +83,12 @@ export class Feed {
     const turn = ++this.#reloads;
     this.#reloading++;
     try {
+      // The number first: what is raised between the two is in the list, and not counted yet.
+      const { barrierSeq } = await this.#store.standing(undefined);
       const barriers = await this.#store.barriers(this.#clock.now());
       if (turn === this.#reloads) {
         this.#barriers = barriers;
+        this.#barriersThrough = barrierSeq;
         this.#forgetInTime();
       }
     } finally {

@@ -9,12 +9,12 @@ import type { EndHooks } from "./endings.ts";
 import { Endings } from "./endings.ts";
 import { HoldfastError, isHoldfastError } from "./errors.ts";
 import type { EstablishRequest } from "./establish.ts";
-import { establish } from "./establish.ts";
+import { Establisher } from "./establish.ts";
 import { Feed } from "./feed.ts";
 import { Gate } from "./gate.ts";
-import type { JournalDraft, JournalEntry } from "./journal.ts";
+import type { JournalEntry } from "./journal.ts";
 import { judgeStanding } from "./judge.ts";
-import type { EndReason, SessionEvent } from "./lifecycle.ts";
+import type { EndReason } from "./lifecycle.ts";
 import { matching } from "./listing.ts";
 import type { LiveTransport } from "./live.ts";
 import { NodeLeases } from "./nodes.ts";
@@ -24,7 +24,6 @@ import type { Authentication, Checkpoint, Json, SessionRecord } from "./record.t
 import type {
   Amendment,
   EndOptions,
-  EntryDetails,
   Established,
   KernelOptions,
   Presentation,
@@ -61,6 +60,7 @@ export class Kernel {
   readonly #leases: NodeLeases;
   readonly #revoker: Revoker;
   readonly #endings: Endings;
+  readonly #establisher: Establisher;
   readonly #rounds: Rounds;
   readonly #listeners = new Set<(entry: JournalEntry) => void>();
   #started: Promise<void> | undefined;
@@ -90,6 +90,8 @@ export class Kernel {
     this.#carriage = carriage;
     this.#writes = new Writes(core, this.#feed);
     this.#endings = new Endings(core, this.#writes, carriage);
+    const lookUp = (handle: Handle): ReturnType<Kernel["lookUp"]> => this.lookUp(handle);
+    this.#establisher = new Establisher({ core, feed: this.#feed, carriage, endings: this.#endings, lookUp });
     this.#gate = new Gate({
       core,
       feed: this.#feed,
@@ -160,8 +162,9 @@ export class Kernel {
    * `invalid-argument`, `store-unavailable`.
    */
   async establish(request: EstablishRequest): Promise<Established> {
+    await this.start();
     try {
-      return await establish(this, request);
+      return await this.#establisher.establish(request);
     } catch (error) {
       if (isHoldfastError(error) && REFUSALS.has(error.code)) this.#core.tally(error.code);
       throw error;
@@ -214,16 +217,15 @@ export class Kernel {
     return this.#writes.write(record, "update", options, (current, now) => {
       const draft = structuredClone(current.data) as T;
       const data = change(draft) ?? draft;
-      this.assertDataFits(data);
+      this.#core.assertDataFits(data);
       return { data, ...activity(current, now) };
     });
   }
 
   amend(record: SessionRecord, amendment: Amendment, options: WriteOptions = {}): Promise<SessionRecord> {
-    return this.#writes.write(record, "update", options, (current, now) => ({
-      ...amendment,
-      ...activity(current, now),
-    }));
+    return this.#writes.write(record, "update", options, (current, now) =>
+      Object.assign(activity(current, now), amendment),
+    );
   }
 
   /** Moves the idle deadline, at most once per window; the common case returns at once and writes nothing. */
@@ -295,6 +297,11 @@ export class Kernel {
    */
   attach(record: SessionRecord, transport: LiveTransport): Promise<() => void> {
     return this.#carriage.attach(record, transport);
+  }
+
+  /** Takes off a transport that came with `establish`, when its connection ended by itself. */
+  detach(record: SessionRecord, transport: LiveTransport): void {
+    this.#carriage.detach(record.handle, transport);
   }
 
   /** No transport is attached any more; the session can be resumed for its `resumableMs`. */
@@ -370,7 +377,7 @@ export class Kernel {
 
   /** A line in a session's timeline that goes with no change of it: a limit hit, a peer's mistake, a probe refused. */
   note(record: SessionRecord, detail: { readonly [key: string]: Json }): Promise<void> {
-    return this.store.append([{ ...this.entry(record, "update", { detail }), event: "note" }]);
+    return this.store.append([{ ...this.#core.entry(record, "update", { detail }), event: "note" }]);
   }
 
   barriers(): Promise<readonly Barrier[]> {
@@ -395,14 +402,6 @@ export class Kernel {
 
   inBackground(work: Promise<unknown>): void {
     this.#core.inBackground(work);
-  }
-
-  entry(record: SessionRecord, event: SessionEvent, more?: EntryDetails): JournalDraft {
-    return this.#core.entry(record, event, more);
-  }
-
-  assertDataFits(data: Json): void {
-    this.#core.assertDataFits(data);
   }
 
   // ── inside ──────────────────────────────────────────────────────────────────────────────────────────────────

@@ -14,7 +14,14 @@ export const PHASES = [
 ] as const;
 export type Phase = (typeof PHASES)[number];
 
-export const GRACEFUL_REASONS = ["logout", "bye", "finished", "idle-expired", "absolute-expired"] as const;
+export const GRACEFUL_REASONS = [
+  "logout",
+  "bye",
+  "finished",
+  "idle-expired",
+  "absolute-expired",
+  "byte-limit",
+] as const;
 export const ABRUPT_REASONS = [
   "timeout",
   "crashed",

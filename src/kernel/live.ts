@@ -28,13 +28,18 @@ export class LiveTransports {
     const { handle } = record;
     let carried = this.#byHandle.get(handle);
     if (carried === undefined)
-      this.#byHandle.set(handle, (carried = { principal: record.principal, transports: new Set() }));
-    carried.transports.add(transport);
-    return () => {
-      const mine = this.#byHandle.get(handle);
-      if (mine?.transports.delete(transport) === true && mine.transports.size === 0)
-        this.#byHandle.delete(handle);
-    };
+      this.#byHandle.set(handle, (carried = { principal: record.principal, transports: [] }));
+    if (!carried.transports.includes(transport)) carried.transports.push(transport);
+    return () => this.detach(handle, transport);
+  }
+
+  /** Takes it off without closing it. */
+  detach(handle: Handle, transport: LiveTransport): void {
+    const mine = this.#byHandle.get(handle);
+    const at = mine?.transports.indexOf(transport) ?? -1;
+    if (mine === undefined || at < 0) return;
+    mine.transports.splice(at, 1);
+    if (mine.transports.length === 0) this.#byHandle.delete(handle);
   }
 
   has(handle: Handle): boolean {
@@ -54,12 +59,12 @@ export class LiveTransports {
     const carried = this.#byHandle.get(handle);
     if (carried === undefined) return [];
     this.#byHandle.delete(handle);
-    const results = await Promise.allSettled([...carried.transports].map(async (one) => one.close(cause)));
+    const results = await Promise.allSettled(carried.transports.map(async (one) => one.close(cause)));
     return results.flatMap((result) => (result.status === "rejected" ? [result.reason as unknown] : []));
   }
 }
 
 interface Carried {
   readonly principal: string | undefined;
-  readonly transports: Set<LiveTransport>;
+  readonly transports: LiveTransport[];
 }

@@ -102,7 +102,7 @@ export class ReceiptBook implements Revocation {
     if (receipt === undefined || isOver(receipt) || note?.revocation === this.id) return;
     const closedAt = note?.at ?? this.#kernel.clock.now();
     const why = note === undefined ? "it is gone already" : `it ended meanwhile: ${note.reason}`;
-    this.#set({ ...receipt, state: "closed", endedAt: closedAt, closedAt, why });
+    this.#change(receipt, { state: "closed", endedAt: closedAt, closedAt, why });
   }
 
   /** Every session is refused from here on; what is open now are connections, for which each node has `receiptMs`. */
@@ -137,11 +137,11 @@ export class ReceiptBook implements Revocation {
     }
     if (receipt === undefined || isOver(receipt)) return;
     if (entry.event === "transport-signalled")
-      this.#set({ ...receipt, state: "signalled", signalledAt: entry.at });
+      this.#change(receipt, { state: "signalled", signalledAt: entry.at });
     if (entry.event === "transport-closed") {
       const why = detail["failed"];
-      if (typeof why === "string") this.#set({ ...receipt, state: "failed", why });
-      else this.#set({ ...receipt, state: "closed", closedAt: entry.at });
+      if (typeof why === "string") this.#change(receipt, { state: "failed", why });
+      else this.#change(receipt, { state: "closed", closedAt: entry.at });
     }
   }
 
@@ -163,8 +163,8 @@ export class ReceiptBook implements Revocation {
   /** The caller and the journal both tell of it, in either order. */
   #end(receipt: Receipt, at: number, node: string | undefined): void {
     if (receipt.state !== "requested") return;
-    if (node === undefined) this.#set({ ...receipt, state: "closed", endedAt: at, closedAt: at });
-    else this.#set({ ...receipt, state: "ended", endedAt: at, node });
+    if (node === undefined) this.#change(receipt, { state: "closed", endedAt: at, closedAt: at });
+    else this.#change(receipt, { state: "ended", endedAt: at, node });
   }
 
   /** A node that is dead has no connections left; one that lives and did not answer is a failure to be seen. */
@@ -180,16 +180,19 @@ export class ReceiptBook implements Revocation {
       const receipt = this.#receipts.get(handle);
       if (receipt === undefined || isOver(receipt)) continue;
       if (receipt.node === undefined)
-        this.#set({ ...receipt, state: "failed", why: "it could not be ended" });
+        this.#change(receipt, { state: "failed", why: "it could not be ended" });
       else if (isDead(nodes.get(receipt.node), now))
-        this.#set({ ...receipt, state: "closed", closedAt: now, why: `node ${receipt.node} is gone` });
+        this.#change(receipt, { state: "closed", closedAt: now, why: `node ${receipt.node} is gone` });
       else
-        this.#set({
-          ...receipt,
+        this.#change(receipt, {
           state: "failed",
           why: `node ${receipt.node} did not report the connection closed`,
         });
     }
+  }
+
+  #change(receipt: Receipt, changes: Partial<Receipt>): void {
+    this.#set(Object.assign({}, receipt, changes));
   }
 
   #set(receipt: Receipt): void {

@@ -23,6 +23,8 @@ export interface SessionRecord {
   readonly barrierSeq: number;
   /** The session it was opened under; it ends when that one does. Same principal as the parent, always. */
   readonly parent?: Handle;
+  /** Nothing can be opened under it, so that nobody looks for what was when it ends. */
+  readonly childless?: true;
   readonly createdAt: number;
   readonly touchedAt: number;
   /** Ends `idle-expired` at this instant unless touched; absent: no idle limit. */
@@ -49,6 +51,9 @@ export interface SessionRecord {
   /** The application's own. */
   readonly data: Json;
 }
+
+/** Something that is still being put together. Objects made so, rather than by spreading, are made faster and kept smaller. */
+export type Draft<T> = { -readonly [Name in keyof T]: T[Name] };
 
 export interface EndNote {
   readonly at: number;

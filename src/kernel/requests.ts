@@ -2,7 +2,7 @@ import type { Clock } from "./clock.ts";
 import type { Refusal } from "./judge.ts";
 import type { EndReason } from "./lifecycle.ts";
 import type { KernelPolicy } from "./policy.ts";
-import type { Json, SessionRecord } from "./record.ts";
+import type { Checkpoint, Json, SessionRecord } from "./record.ts";
 import type { Secret } from "./secret.ts";
 import type { SessionStore } from "./store.ts";
 
@@ -33,6 +33,8 @@ export interface EndOptions {
   readonly reason: EndReason;
   readonly by?: string;
   readonly revocation?: string;
+  /** Where it stood in the end, in the same write; one behind the record's own is passed over. Not its children's. */
+  readonly checkpoint?: Omit<Checkpoint, "at">;
   readonly detail?: { readonly [key: string]: Json };
 }
 

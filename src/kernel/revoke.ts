@@ -147,18 +147,24 @@ export class Revoker {
   }
 
   async #endAll(book: ReceiptBook): Promise<void> {
-    const running = new Set<Promise<void>>();
+    const all: Promise<void>[] = [];
+    let running = 0;
+    let oneIsDone = (): void => {};
     const failures: unknown[] = [];
     const { store } = this.#kernel;
     for await (const { record } of matching(store, book.selector)) {
       book.expect(record);
-      const one: Promise<void> = this.#endOne(record, book)
+      const one = this.#endOne(record, book)
         .catch((error: unknown) => void failures.push(error))
-        .finally(() => running.delete(one));
-      running.add(one);
-      if (running.size >= AT_ONCE) await Promise.race(running);
+        .finally(() => {
+          running--;
+          oneIsDone();
+        });
+      all.push(one);
+      running++;
+      if (running >= AT_ONCE) await new Promise<void>((resolve) => (oneIsDone = resolve));
     }
-    await Promise.all(running);
+    await Promise.all(all);
     await store.settled?.();
     book.allEnded();
     if (failures.length > 0) throw failures[0];
@@ -207,5 +213,5 @@ function by(who: string | undefined): { by?: string } {
 
 /** How long a revocation's barrier stands: far longer than any create can be under way. */
 const RACE_MS = 10 * 60_000;
-const AT_ONCE = 64;
+const AT_ONCE = 256;
 const SAMPLE = 20;

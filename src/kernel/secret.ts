@@ -51,9 +51,12 @@ export function credentialKey(presented: string): CredentialKey | undefined {
 
 /** A fresh handle in `shard`: 90 random bits. */
 export function mintHandle(shard: number): Handle {
-  const bytes = randomBytes(18);
-  let text = BASE32.charAt(shard >> 5) + BASE32.charAt(shard & 31);
-  for (const byte of bytes) text += BASE32.charAt(byte & 31);
+  const from = draw(HANDLE_LENGTH);
+  pool[from] = shard >> 5;
+  pool[from + 1] = shard & 31;
+  for (let at = from; at < from + HANDLE_LENGTH; at++) pool[at] = BASE32.charCodeAt((pool[at] ?? 0) & 31);
+  const text = pool.toString("latin1", from, from + HANDLE_LENGTH);
+  pool.fill(0, from, from + HANDLE_LENGTH);
   return text as Handle;
 }
 
@@ -73,11 +76,11 @@ export function shardOfKey(key: CredentialKey): number {
 
 /** Where everything of a principal lives; without one, a random shard. */
 export function shardOfPrincipal(principal: string | undefined): number {
-  const byte =
-    principal === undefined ? randomBytes(1)[0] : crypto.createHash("sha256").update(principal).digest()[0];
-  return (byte ?? 0) % SHARDS;
+  if (principal === undefined) return (pool[draw(1)] ?? 0) % SHARDS;
+  return (crypto.createHash("sha256").update(principal).digest()[0] ?? 0) % SHARDS;
 }
 
+const HANDLE_LENGTH = 20;
 const BASE64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 /** Crockford's alphabet: no i, l, o, u, so that a handle survives being read aloud. */
 const BASE32 = "0123456789abcdefghjkmnpqrstvwxyz";
@@ -93,12 +96,18 @@ const pool = Buffer.alloc(4096);
 let used = pool.length;
 
 function randomBytes(size: number): Buffer {
+  const from = draw(size);
+  const bytes = Buffer.from(pool.subarray(from, from + size));
+  pool.fill(0, from, from + size);
+  return bytes;
+}
+
+/** Where in the pool `size` fresh random bytes begin; whoever drew them overwrites them. */
+function draw(size: number): number {
   if (used + size > pool.length) {
     crypto.randomFillSync(pool);
     used = 0;
   }
-  const bytes = Buffer.from(pool.subarray(used, used + size));
-  pool.fill(0, used, used + size);
   used += size;
-  return bytes;
+  return used - size;
 }

@@ -29,14 +29,19 @@ export class ReadPort {
     return early;
   }
 
-  /** Gives the lent buffer back: nothing will be read any more, and nothing read before is still being written. */
+  /** Nothing will be read any more, and nothing read before is still being written. */
   release(): void {
-    if (this.#lent !== undefined) giveBack(this.#lent);
-    this.#lent = undefined;
+    this.#giveBack();
+    this.#sink = undefined;
   }
 
   /** The lent buffer is still being written from and belongs to that write now. */
   abandon(): void {
+    this.#lent = undefined;
+  }
+
+  #giveBack(): void {
+    if (this.#lent !== undefined) giveBack(this.#lent);
     this.#lent = undefined;
   }
 
@@ -55,7 +60,7 @@ export class ReadPort {
     }
     const verdict = sink(lent.subarray(0, size));
     if (verdict === "keep") this.abandon();
-    else if (verdict === "go" && size < shared.length) this.release();
+    else if (verdict === "go" && size < shared.length) this.#giveBack();
     return verdict !== "pause";
   }
 }

@@ -1,9 +1,12 @@
-import type { CloseCause } from "../kernel/live.ts";
+import type { CloseCause, LiveTransport } from "../kernel/live.ts";
 import type { EndReason } from "../kernel/lifecycle.ts";
 import type { EstablishRequest } from "../kernel/establish.ts";
 import type { Kernel } from "../kernel/kernel.ts";
 import { isHoldfastError } from "../kernel/errors.ts";
-import type { Json, SessionRecord } from "../kernel/record.ts";
+import type { Draft, SessionRecord } from "../kernel/record.ts";
+import type { EndOptions } from "../kernel/requests.ts";
+import type { Member } from "./members.ts";
+import { Members } from "./members.ts";
 import type { RelayOutcome } from "./relay.ts";
 
 export interface RelaySessionsOptions {
@@ -20,13 +23,13 @@ export interface Counts {
 }
 
 /** What a relay's session is made from; the rest is the same for all of them. */
-export type RelayRequest = Omit<EstablishRequest, "mode" | "credential" | "own">;
+export type RelayRequest = Omit<EstablishRequest, "mode" | "credential" | "own" | "childless" | "transport">;
 
 /** What carries a session, seen from the session. */
 export interface Carrier {
-  readonly counts: () => Counts;
+  readonly counts: Counts;
   /** The kernel wants it closed. Resolves when it is. */
-  readonly close: (cause: CloseCause) => Promise<void>;
+  close(cause: CloseCause): Promise<void>;
 }
 
 /** The kernel's sessions of one listener's relays: each is made, counted and ended here. */
@@ -34,9 +37,10 @@ export class RelaySessions {
   readonly #kernel: Kernel;
   readonly #everyMs: number;
   readonly #onFault: (error: unknown) => void;
-  readonly #live = new Set<RelaySession>();
+  readonly #live = new Members<RelaySession>();
   readonly #unfinished = new Set<() => Promise<void>>();
-  readonly #ending = new Set<Promise<void>>();
+  #ending = 0;
+  #ended: (() => void)[] = [];
   #cancelTick: (() => void) | undefined;
   #ticking = false;
 
@@ -52,15 +56,16 @@ export class RelaySessions {
 
   /** @throws HoldfastError what `establish` throws: `locked`, `establish-refused`, `store-unavailable`, … */
   async open(request: RelayRequest, carrier: Carrier): Promise<RelaySession> {
+    const transport = new CarrierTransport(carrier);
     const { record } = await this.#kernel.establish({
-      ...request,
       mode: "full-duplex",
       credential: false,
-      own: true,
+      childless: true,
+      transport,
+      ...request,
     });
-    const session = new RelaySession(this, this.#kernel, record, carrier);
+    const session = new RelaySession(this, this.#kernel, record, transport);
     this.#live.add(session);
-    await session.attach();
     this.#schedule();
     return session;
   }
@@ -68,8 +73,8 @@ export class RelaySessions {
   /** Waits until every session that was ended is written as ended, or `ms` have passed. */
   async settled(ms: number): Promise<void> {
     const until = this.#kernel.clock.now() + ms;
-    while (this.#ending.size > 0 || this.#unfinished.size > 0) {
-      await Promise.allSettled(this.#ending);
+    while (this.#ending > 0 || this.#unfinished.size > 0) {
+      if (this.#ending > 0) await new Promise<void>((resolve) => this.#ended.push(resolve));
       if (this.#unfinished.size > 0) {
         if (this.#kernel.clock.now() >= until) return;
         await this.#retry();
@@ -78,16 +83,18 @@ export class RelaySessions {
   }
 
   /** For the sessions. Writes the end; when the store does not take it, again with every tick. */
-  finish(session: RelaySession, write: () => Promise<void>): Promise<void> {
+  async finish(session: RelaySession, write: () => Promise<void>): Promise<void> {
     this.#live.delete(session);
-    const attempt = write().catch((error: unknown) => {
+    this.#ending++;
+    try {
+      await write();
+    } catch (error) {
       this.#onFault(error);
       this.#unfinished.add(write);
       this.#schedule();
-    });
-    const ending = attempt.finally(() => this.#ending.delete(ending));
-    this.#ending.add(ending);
-    return ending;
+    }
+    this.#ending--;
+    if (this.#ending === 0) for (const resolve of this.#ended.splice(0)) resolve();
   }
 
   #schedule(): void {
@@ -130,20 +137,19 @@ export class RelaySessions {
 }
 
 /** One relay as a session. Its checkpoint's position is the bytes passed on, its note their directions. */
-export class RelaySession {
+export class RelaySession implements Member {
+  seat = -1;
   readonly #all: RelaySessions;
   readonly #kernel: Kernel;
-  readonly #carrier: Carrier;
+  readonly #transport: CarrierTransport;
   #record: SessionRecord;
-  #detach: () => void = () => {};
   #writing: Promise<void> | undefined;
-  #closing = false;
 
-  constructor(all: RelaySessions, kernel: Kernel, record: SessionRecord, carrier: Carrier) {
+  constructor(all: RelaySessions, kernel: Kernel, record: SessionRecord, transport: CarrierTransport) {
     this.#all = all;
     this.#kernel = kernel;
     this.#record = record;
-    this.#carrier = carrier;
+    this.#transport = transport;
   }
 
   get record(): SessionRecord {
@@ -152,20 +158,12 @@ export class RelaySession {
 
   /** True once the kernel has asked for its end. */
   get closing(): boolean {
-    return this.#closing;
-  }
-
-  async attach(): Promise<void> {
-    const close = (cause: CloseCause): Promise<void> => {
-      this.#closing = true;
-      return this.#carrier.close(cause);
-    };
-    this.#detach = await this.#kernel.attach(this.#record, { close });
+    return this.#transport.closing;
   }
 
   /** Writes the counts as a checkpoint; `undefined` when there is nothing new to write. */
   writeCounts(): Promise<void> | undefined {
-    const counts = this.#carrier.counts();
+    const counts = this.#transport.carrier.counts;
     const position = counts.up + counts.down;
     if (this.#writing !== undefined || position === (this.#record.checkpoint?.position ?? 0))
       return undefined;
@@ -177,19 +175,24 @@ export class RelaySession {
 
   /** Ends the session with its final counts. The carrier is closed by then. */
   end(reason: EndReason, details: { readonly by?: string; readonly why?: string } = {}): Promise<void> {
-    this.#detach();
-    return this.#all.finish(this, async () => {
-      if (this.#writing !== undefined) await this.#writing;
-      const { up, down } = this.#carrier.counts();
-      const detail: { [key: string]: Json } = { up, down };
-      if (details.why !== undefined) detail["why"] = details.why;
-      // A short relay never had a checkpoint; the line of its end says as much, in the same write.
-      if (this.#record.checkpoint !== undefined) await this.writeCounts();
-      const by = details.by === undefined ? {} : { by: details.by };
-      const ended = await this.#kernel.end(this.#record, { reason, ...by, detail });
-      // Somebody else ended it, before the last bytes were counted: they go into its timeline.
-      if (ended === undefined) await this.#kernel.note(this.#record, detail);
-    });
+    this.#kernel.detach(this.#record, this.#transport);
+    return this.#all.finish(this, () => this.#writeEnd(reason, details));
+  }
+
+  async #writeEnd(
+    reason: EndReason,
+    { by, why }: { readonly by?: string; readonly why?: string },
+  ): Promise<void> {
+    if (this.#writing !== undefined) await this.#writing;
+    const { up, down } = this.#transport.carrier.counts;
+    const detail: { up: number; down: number; why?: string } = { up, down };
+    if (why !== undefined) detail.why = why;
+    const checkpoint = { position: up + down, note: { up, down } };
+    const options: Draft<EndOptions> = { reason, detail, checkpoint };
+    if (by !== undefined) options.by = by;
+    const ended = await this.#kernel.end(this.#record, options);
+    // Somebody else ended it, before the last bytes were counted: they go into its timeline.
+    if (ended === undefined) await this.#kernel.note(this.#record, detail);
   }
 
   async #checkpoint({ up, down }: Counts): Promise<void> {
@@ -202,6 +205,21 @@ export class RelaySession {
   }
 }
 
+/** The carrier as the kernel sees it: from before its session is written, so that it may be closed that early. */
+class CarrierTransport implements LiveTransport {
+  readonly carrier: Carrier;
+  closing = false;
+
+  constructor(carrier: Carrier) {
+    this.carrier = carrier;
+  }
+
+  close(cause: CloseCause): Promise<void> {
+    this.closing = true;
+    return this.carrier.close(cause);
+  }
+}
+
 /** The kernel's word for how a relay ended, and who made it end. */
 export function endOf(outcome: RelayOutcome): { reason: EndReason; by?: string; why?: string } {
   const why = outcome.why === undefined ? {} : { why: outcome.why };
@@ -210,11 +228,10 @@ export function endOf(outcome: RelayOutcome): { reason: EndReason; by?: string; 
     case "finished":
     case "idle-expired":
     case "absolute-expired":
+    case "byte-limit":
       return { reason: outcome.reason, ...why };
     case "protocol-error":
       return { reason: "protocol-error", ...side, ...why };
-    case "byte-limit":
-      return { reason: "evicted", by: "holdfast", why: "byte limit" };
     case "reset":
       return { reason: "crashed", ...side, ...why };
     case "aborted":

@@ -178,7 +178,11 @@ class Lane {
     const before = port?.listen((chunk) => this.#pass(chunk));
     socket.on("end", () => this.#ended());
     socket.on("error", (error) => this.#failed(error));
-    socket.on("close", () => this.#closed());
+    socket.on("close", () => {
+      // Nothing comes after it. A closed socket outlives several collections, and what listens to one lives as long.
+      socket.removeAllListeners();
+      this.#closed();
+    });
     this.target.on("drain", () => this.#drained());
     if (early !== undefined && early.length > 0) this.#pass(early);
     if (before !== undefined) this.#pass(before);

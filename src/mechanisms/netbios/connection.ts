@@ -1,7 +1,8 @@
 import type { Socket } from "node:net";
 import type { CloseCause } from "../../kernel/index.ts";
 import { isHoldfastError } from "../../kernel/index.ts";
-import type { RelaySession, RelaySessions } from "../../transport/relay-session.ts";
+import type { Member } from "../../transport/members.ts";
+import type { Carrier, Counts, RelaySession, RelaySessions } from "../../transport/relay-session.ts";
 import { endOf } from "../../transport/relay-session.ts";
 import { Carried } from "./carried.ts";
 import type { NetbiosName } from "./codec/name.ts";
@@ -28,7 +29,8 @@ export interface Gateway {
 }
 
 /** One client's connection: its request, its backend, and the session between the two. */
-export class Connection {
+export class Connection implements Member, Carrier {
+  seat = -1;
   /** Resolves when its socket is closed and its end is written. */
   readonly done: Promise<void>;
   readonly address: string;
@@ -81,6 +83,20 @@ export class Connection {
   /** The session it carries, once it is open. */
   get carried(): Carried | undefined {
     return this.#carried;
+  }
+
+  /** Bytes passed on so far, keepalives not counted. */
+  get counts(): Counts {
+    return this.#carried?.counts ?? NOTHING;
+  }
+
+  /** The kernel's word. Resolves when the client can use the connection no more. */
+  async close(cause: CloseCause): Promise<void> {
+    if (this.#carried !== undefined) {
+      return this.#carried.abort(cause.kind === "ended" ? cause.note.reason : cause.kind);
+    }
+    this.#drop();
+    await this.#socketClosed;
   }
 
   /** Ends what it carries, or drops it before it carries anything. */
@@ -197,10 +213,7 @@ export class Connection {
             clientPort: this.#socket.remotePort ?? 0,
           },
         },
-        {
-          counts: () => this.#carried?.counts ?? { up: 0, down: 0 },
-          close: (cause) => this.#closeFor(cause),
-        },
+        this,
       );
     } catch (error) {
       if (!isHoldfastError(error)) throw error;
@@ -268,15 +281,6 @@ export class Connection {
     this.#handle({ type: "refuse", code });
   }
 
-  /** The kernel's word. Resolves when the client can use the connection no more. */
-  async #closeFor(cause: CloseCause): Promise<void> {
-    if (this.#carried !== undefined) {
-      return this.#carried.abort(cause.kind === "ended" ? cause.note.reason : cause.kind);
-    }
-    this.#drop();
-    await this.#socketClosed;
-  }
-
   #drop(): void {
     this.#gone.abort();
     this.#socket.destroy();
@@ -301,6 +305,7 @@ export class Connection {
 }
 
 const LINGER_MS = 2_000;
+const NOTHING: Counts = { up: 0, down: 0 };
 
 const CODE_OF = {
   refused: NEGATIVE.unspecified,

@@ -1,5 +1,5 @@
 import type { Socket } from "node:net";
-import { connect as connectTcp } from "node:net";
+import { connectLeg } from "../../transport/connect.ts";
 import type { Clock } from "../../kernel/index.ts";
 import { ReadPort } from "../../transport/read-port.ts";
 import type { NetbiosName } from "./codec/name.ts";
@@ -87,7 +87,7 @@ class Attempt {
     const leftMs = Math.max(endsAt - now, 0);
     this.#caller = call === undefined ? undefined : new Caller({ ...call, handshakeMs: leftMs, now });
     this.#cancelTimer = clock.after(leftMs, () => this.#fail("timeout", "no answer in time"));
-    this.#socket = connectTcp({ host, port, allowHalfOpen: true, noDelay: true, onread: this.#port.onread });
+    this.#socket = connectLeg(host, port, this.#port.onread);
     this.#socket.once("connect", () => this.#connected());
     // Stays on: whoever takes the socket over hears of a failure by its `close`.
     this.#socket.on("error", (error) => this.#fail("unreachable", error.message));

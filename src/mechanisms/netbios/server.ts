@@ -2,6 +2,7 @@ import type { Server, Socket } from "node:net";
 import { createServer } from "node:net";
 import type { Kernel } from "../../kernel/index.ts";
 import { HoldfastError } from "../../kernel/index.ts";
+import { Members } from "../../transport/members.ts";
 import { RelaySessions } from "../../transport/relay-session.ts";
 import type { Carried } from "./carried.ts";
 import type { NetbiosName } from "./codec/name.ts";
@@ -56,7 +57,7 @@ export class NetbiosGateway implements AsyncDisposable {
   /** What its connections may ask of it. */
   readonly #context: Gateway;
   readonly #servers = new Set<Server>();
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new Members<Connection>();
   readonly #sessionsOf = new Map<string, number>();
   readonly #handshakesOf = new Map<string, number>();
   /** What connections that are gone have carried. */

@@ -1,8 +1,15 @@
 import type { Socket } from "node:net";
-import type { CloseCause } from "../../kernel/index.ts";
+import type { CloseCause, Draft } from "../../kernel/index.ts";
 import { isHoldfastError } from "../../kernel/index.ts";
+import type { Member } from "../../transport/members.ts";
 import { Relay } from "../../transport/relay.ts";
-import type { RelayRequest, RelaySession, RelaySessions } from "../../transport/relay-session.ts";
+import type {
+  Carrier,
+  Counts,
+  RelayRequest,
+  RelaySession,
+  RelaySessions,
+} from "../../transport/relay-session.ts";
 import { endOf } from "../../transport/relay-session.ts";
 import { plainAddress } from "./address.ts";
 import { Association } from "./association.ts";
@@ -28,7 +35,8 @@ export interface Surroundings {
 }
 
 /** One client: the machine's hands and feet, from accepting the socket to the end of its session. */
-export class Connection {
+export class Connection implements Member, Carrier {
+  seat = -1;
   readonly #around: Surroundings;
   readonly #socket: Socket;
   readonly #machine: ServerMachine;
@@ -67,6 +75,17 @@ export class Connection {
   /** True until there is a relay to be counted and ended as a session. */
   get negotiating(): boolean {
     return this.#session === undefined;
+  }
+
+  /** Bytes passed on so far. */
+  get counts(): Counts {
+    if (this.#association !== undefined) return { up: this.#association.up, down: this.#association.down };
+    return { up: this.#relay?.bytesUp ?? 0, down: this.#relay?.bytesDown ?? 0 };
+  }
+
+  /** The kernel's word. */
+  close(cause: CloseCause): Promise<void> {
+    return this.abort(reasonOf(cause));
   }
 
   /** Closes everything at once. Resolves when both sides are closed. */
@@ -120,7 +139,7 @@ export class Connection {
           this.#run(this.#authenticate(action.credentials));
           break;
         case "open":
-          this.#run(this.#open(action.command, action.destination));
+          this.#open(action.command, action.destination);
           break;
         case "deadline":
           this.#schedule(action.at);
@@ -190,14 +209,14 @@ export class Connection {
     if (this.#machine.held <= HELD_BYTES && !this.#socket.destroyed) this.#socket.resume();
   }
 
-  async #open(command: Command, destination: Endpoint): Promise<void> {
+  #open(command: Command, { host, port }: Endpoint): void {
     const principal = this.#identity?.principal;
     if (!this.#around.enter(principal)) return this.#fail("not-allowed");
     this.#entered = true;
-    const question: Question = { principal, command, client: this.#client, ...destination };
-    if (command === "connect") await this.#connect(question);
-    else if (command === "bind") await this.#bind(question);
-    else await this.#associate(question);
+    const question: Question = { principal, command, client: this.#client, host, port };
+    if (command === "connect") this.#run(this.#connect(question));
+    else if (command === "bind") this.#run(this.#bind(question));
+    else this.#run(this.#associate(question));
   }
 
   async #connect(question: Question): Promise<void> {
@@ -264,23 +283,9 @@ export class Connection {
   /** Makes the session. False when the kernel refuses it, or the client has gone; then nothing is left open. */
   async #establish(question: Question, far: Socket | undefined): Promise<boolean> {
     const { settings, sessions } = this.#around;
-    const identity = this.#identity;
-    const target = question.host.includes(":") ? `[${question.host}]` : question.host;
-    const label = question.command === "associate" ? "udp" : `${target}:${question.port}`;
-    const request: RelayRequest = {
-      ...settings.session,
-      peer: { address: this.#client, agent: this.#machine.version === 4 ? "SOCKS4" : "SOCKS5" },
-      label: question.command === "bind" ? `bind ${label}` : label,
-      startedAt: this.#startedAt,
-      ...(identity !== undefined && belongingTo(identity)),
-      ...(this.#method === "password" && { authentication: BY_PASSWORD }),
-    };
     let session: RelaySession;
     try {
-      session = await sessions.open(request, {
-        counts: () => this.#counts(),
-        close: (cause) => this.abort(reasonOf(cause)),
-      });
+      session = await sessions.open(this.#request(question), this);
     } catch (error) {
       far?.destroy();
       if (!isHoldfastError(error)) throw error;
@@ -298,9 +303,25 @@ export class Connection {
     return false;
   }
 
-  #counts(): { up: number; down: number } {
-    if (this.#association !== undefined) return { up: this.#association.up, down: this.#association.down };
-    return { up: this.#relay?.bytesUp ?? 0, down: this.#relay?.bytesDown ?? 0 };
+  #request({ command, host, port }: Question): RelayRequest {
+    const identity = this.#identity;
+    const target = host.includes(":") ? `[${host}]` : host;
+    const { idleMs, absoluteMs, limit } = this.#around.settings.session;
+    const request: Draft<RelayRequest> = {
+      mechanism: "socks",
+      peer: { address: this.#client, agent: this.#machine.version === 4 ? "SOCKS4" : "SOCKS5" },
+      label: command === "associate" ? "udp" : `${command === "bind" ? "bind " : ""}${target}:${port}`,
+      startedAt: this.#startedAt,
+    };
+    if (idleMs !== undefined) request.idleMs = idleMs;
+    if (absoluteMs !== undefined) request.absoluteMs = absoluteMs;
+    if (limit !== undefined) request.limit = limit;
+    // Named one by one: what else a callback may have put there is not the kernel's.
+    if (identity !== undefined) request.principal = identity.principal;
+    if (identity?.roles !== undefined) request.roles = identity.roles;
+    if (identity?.tenant !== undefined) request.tenant = identity.tenant;
+    if (this.#method === "password") request.authentication = BY_PASSWORD;
+    return request;
   }
 
   #opened(bound: Endpoint): void {
@@ -369,11 +390,6 @@ export class Connection {
     this.#around.gone(this);
     this.#resolveOver();
   }
-}
-
-/** Named one by one: what else a callback may have put there is not the kernel's. */
-function belongingTo({ principal, roles, tenant }: Identity): Identity {
-  return { principal, ...(roles !== undefined && { roles }), ...(tenant !== undefined && { tenant }) };
 }
 
 function reasonOf(cause: CloseCause): string {

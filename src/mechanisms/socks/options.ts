@@ -83,8 +83,8 @@ export interface Settings {
   readonly anonymous: boolean;
   /** The same for every connection, and so made once. */
   readonly machine: MachineOptions;
-  /** What every session's request says. */
-  readonly session: RelayRequest;
+  /** What every session is limited to. */
+  readonly session: Pick<RelayRequest, "idleMs" | "absoluteMs" | "limit">;
   readonly rules: Rules;
   readonly limits: SocksLimits;
   readonly upstreamFor: (question: Question) => Upstream;
@@ -112,7 +112,6 @@ export function settle(options: SocksOptions): Settings {
     kernel: options.kernel,
     machine: { ...limits, anonymous, passwords: closed, versions: options.versions ?? [4, 5] },
     session: {
-      mechanism: "socks",
       // The relay enforces both; the record's idle limit is for when this process no longer can.
       ...(limits.idleMs !== Infinity && { idleMs: limits.idleMs + 5 * countsEveryMs }),
       ...(limits.absoluteMs !== Infinity && { absoluteMs: limits.absoluteMs }),

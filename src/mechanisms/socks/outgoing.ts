@@ -1,7 +1,7 @@
 import { createSocket } from "node:dgram";
 import { lookup } from "node:dns/promises";
-import { connect } from "node:net";
 import type { Socket } from "node:net";
+import { connectLeg } from "../../transport/connect.ts";
 import type { Leg } from "../../transport/relay.ts";
 import { ReadPort } from "../../transport/read-port.ts";
 import { parseAddress, plainAddress } from "./address.ts";
@@ -154,7 +154,7 @@ function connectOne(
 ): Promise<Reached | Unreached> {
   return new Promise((resolve) => {
     const reads = new ReadPort();
-    const socket = connect({ host, port, allowHalfOpen: true, noDelay: true, onread: reads.onread });
+    const socket = connectLeg(host, port, reads.onread);
     let timer: NodeJS.Timeout | undefined;
     const settled = (result: Reached | Unreached): void => {
       clearTimeout(timer);

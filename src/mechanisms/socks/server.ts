@@ -1,6 +1,7 @@
 import { createServer } from "node:net";
 import type { Server, Socket } from "node:net";
 import { HoldfastError } from "../../kernel/index.ts";
+import { Members } from "../../transport/members.ts";
 import { RelaySessions } from "../../transport/relay-session.ts";
 import { plainAddress } from "./address.ts";
 import type { Surroundings } from "./connection.ts";
@@ -33,7 +34,7 @@ export class SocksServer implements AsyncDisposable {
   readonly #settings: Settings;
   readonly #sessions: RelaySessions;
   readonly #servers = new Set<Server>();
-  readonly #connections = new Set<Connection>();
+  readonly #connections = new Members<Connection>();
   readonly #byPrincipal = new Map<string, number>();
   readonly #around: Surroundings;
   #refused = 0;

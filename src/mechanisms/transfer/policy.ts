@@ -154,6 +154,7 @@ export const ENDED_SENTENCES: Readonly<Record<EndReason, string>> = {
   finished: "the upload is finished",
   "idle-expired": "the upload has expired",
   "absolute-expired": "the upload has expired",
+  "byte-limit": "the upload reached its byte limit",
   timeout: "the upload has expired",
   crashed: "the upload's state was lost",
   revoked: "the upload was revoked",

@@ -84,7 +84,7 @@ export class Feed {
     const { db, journalId } = this.#environment;
     const entries: JournalEntry[] = [];
     for (const { key, value } of db.journal.getRange({ start: after + 1, limit: PAGE })) {
-      entries.push({ ...decodeEntry(value), cursor: encodeCursor(journalId, key) });
+      entries.push(Object.assign(decodeEntry(value), { cursor: encodeCursor(journalId, key) }));
     }
     return entries;
   }

@@ -154,10 +154,11 @@ export class LmdbStore implements SessionStore {
       end: `${handle}\u0080`,
       ...(options.limit === undefined ? {} : { limit: options.limit }),
     };
-    return Array.from(db.timelines.getRange(range), ({ key, value }) => ({
-      ...decodeEntry(value),
-      cursor: layout.encodeCursor(journalId, layout.seqOfTimelineKey(key)),
-    }));
+    return Array.from(db.timelines.getRange(range), ({ key, value }) =>
+      Object.assign(decodeEntry(value), {
+        cursor: layout.encodeCursor(journalId, layout.seqOfTimelineKey(key)),
+      }),
+    );
   }
 
   changes(from: string, options: { signal: AbortSignal }): Following {

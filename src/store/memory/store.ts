@@ -18,6 +18,7 @@ import type {
   UpdateOutcome,
 } from "../../kernel/store.ts";
 import { assertFirst, assertPage, assertSuccessor, storeClosed } from "../preconditions.ts";
+import type { Due } from "./deadlines.ts";
 import { Deadlines } from "./deadlines.ts";
 import { parseCursor, RingJournal } from "./ring-journal.ts";
 import { Terms } from "./terms.ts";
@@ -86,12 +87,12 @@ export class MemoryStore implements SessionStore {
     }
     const keys = credentialKeys(record);
     if (this.#rows.has(record.handle) || keys.some((key) => this.#keys.has(key))) return "exists";
-    const row: Row = { record: ownData(record), due: dueAt(record), timeline: [] };
+    const row: Row = { record: ownData(record), due: undefined, seat: -1, timeline: [] };
     this.#rows.set(record.handle, row);
     for (const key of keys) this.#keys.set(key, row);
     for (const term of indexTerms(record)) this.#terms.add(term, record.handle);
-    if (row.due !== undefined) this.#due.add(row.due, row);
-    this.#write(entries);
+    this.#due.move(row, dueAt(record));
+    this.#write(entries, row);
     return "created";
   }
 
@@ -108,7 +109,7 @@ export class MemoryStore implements SessionStore {
     if (row.record.version !== prev.version) return "conflict";
     if (next.credentials !== row.record.credentials && this.#leadsElsewhere(next, row)) return "conflict";
     this.#replace(row, next);
-    this.#write(entries);
+    this.#write(entries, row);
     return "updated";
   }
 
@@ -119,7 +120,7 @@ export class MemoryStore implements SessionStore {
     this.#rows.delete(record.handle);
     for (const key of credentialKeys(row.record)) this.#keys.delete(key);
     for (const term of indexTerms(row.record)) this.#terms.delete(term, record.handle);
-    if (row.due !== undefined) this.#due.delete(row.due, row);
+    this.#due.move(row, undefined);
     return true;
   }
 
@@ -291,34 +292,37 @@ export class MemoryStore implements SessionStore {
       for (const term of indexTerms(prev)) this.#terms.delete(term, prev.handle);
       for (const term of indexTerms(next)) this.#terms.add(term, next.handle);
     }
-    const due = dueAt(next);
-    if (due !== row.due) {
-      if (row.due !== undefined) this.#due.delete(row.due, row);
-      row.due = due;
-      if (due !== undefined) this.#due.add(due, row);
-    }
+    this.#due.move(row, dueAt(next));
     row.record = next.data === prev.data ? next : ownData(next);
   }
 
-  #write(drafts: readonly JournalDraft[]): void {
+  /** `row` is whose most entries are, so that it is not looked up again. */
+  #write(drafts: readonly JournalDraft[], row?: Row): void {
     for (const draft of drafts) {
       const entry = this.#journal.write(draft);
-      const timeline = draft.handle === undefined ? undefined : this.#rows.get(draft.handle)?.timeline;
-      if (timeline === undefined) continue;
-      timeline.push(entry);
-      if (timeline.length >= 2 * TIMELINE) timeline.splice(0, timeline.length - TIMELINE);
+      if (draft.handle === undefined) continue;
+      const its = row?.record.handle === draft.handle ? row : this.#rows.get(draft.handle);
+      if (its !== undefined) its.timeline = extended(its.timeline, entry);
     }
   }
 }
 
-interface Row {
+interface Row extends Due {
   record: SessionRecord;
-  due: number | undefined;
-  readonly timeline: JournalEntry[];
+  timeline: JournalEntry[];
 }
 
 /** A session's newest entries that are kept at least. */
 const TIMELINE = 1000;
+const SHORT = 8;
+
+/** A short timeline is copied: room to grow would take as much memory as all the entries of most sessions. */
+function extended(timeline: JournalEntry[], entry: JournalEntry): JournalEntry[] {
+  if (timeline.length < SHORT) return timeline.concat(entry);
+  timeline.push(entry);
+  if (timeline.length >= 2 * TIMELINE) timeline.splice(0, timeline.length - TIMELINE);
+  return timeline;
+}
 
 function sameTerms(a: SessionRecord, b: SessionRecord): boolean {
   return (

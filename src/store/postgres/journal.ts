@@ -145,7 +145,8 @@ function gapBefore(generation: string, trimmed: string): Page {
 }
 
 export function entryFrom(row: PostgresRow, generation: string): JournalEntry {
-  return { ...decodeEntry(textIn(row, "entry")), cursor: formatPlace(entryPlace(generation, row)) };
+  const cursor = formatPlace(entryPlace(generation, row));
+  return Object.assign(decodeEntry(textIn(row, "entry")), { cursor });
 }
 
 function pageValues(reading: Reading | undefined): unknown[] {

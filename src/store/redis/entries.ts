@@ -43,7 +43,7 @@ export function shardOfEntry(draft: JournalDraft): number {
 export function timelineEntry(text: string, shard: number): JournalEntry {
   const space = text.indexOf(" ");
   const cursor = entryCursor(shard, Number(text.slice(0, space)));
-  return { ...decodeEntry(text.slice(space + 1)), cursor };
+  return Object.assign(decodeEntry(text.slice(space + 1)), { cursor });
 }
 
 function isInShard(handle: Handle, shard: Shard): boolean {

@@ -119,7 +119,7 @@ export class Feed {
       const last = page.at(-1);
       if (last === undefined) continue;
       for (const { number, text } of page) {
-        entries.push({ ...decodeEntry(text), cursor: entryCursor(shard, number) });
+        entries.push(Object.assign(decodeEntry(text), { cursor: entryCursor(shard, number) }));
       }
       seen.move(shard, last.number);
       if (page.length === PAGE) more.set(shard, undefined);

@@ -333,7 +333,7 @@ test("idle, absolute and byte limits end a session with reasons of their own", a
   const last = await next(much).catch((error: unknown) => isHoldfastError(error, "session-ended"));
   assert.ok(last === "(over)" || last === true);
   const ended = await endOfOnly(bytes.kernel);
-  assert.equal(ended.ended?.reason, "evicted");
+  assert.equal(ended.ended?.reason, "byte-limit");
   const line = (await bytes.kernel.store.timeline(ended.handle)).find(({ event }) => event === "end");
   assert.equal(Number(line?.detail?.["up"]) + Number(line?.detail?.["down"]), 1_000);
   assert.equal(bytes.backend.seen().length, 1_000);

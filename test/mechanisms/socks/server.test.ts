@@ -199,7 +199,7 @@ describe("limits", () => {
     for (const [limits, advanceMs, reason] of [
       [{ idleMs: 60_000 }, 60_000, "idle-expired"],
       [{ absoluteMs: 90_000, idleMs: Infinity }, 90_000, "absolute-expired"],
-      [{ maxBytes: 6 }, 0, "evicted"],
+      [{ maxBytes: 6 }, 0, "byte-limit"],
     ] as const) {
       const { clock, kernel, port } = await inVirtualTime(t, limits);
       const socket = await dialled(t, port, target);
@@ -214,14 +214,13 @@ describe("limits", () => {
       await closed;
       const ended = await oneSession(kernel, "ended");
       assert.equal(ended.ended?.reason, reason);
-      if (reason !== "evicted") continue;
+      if (reason !== "byte-limit") continue;
       assert.equal(got, 2, "exactly six bytes in all: four up, two down");
       assert.deepEqual(await lastEntry(kernel, ended, "end"), {
         reason,
         carriedBy: kernel.node,
         up: 4,
         down: 2,
-        why: "byte limit",
       });
     }
   });
