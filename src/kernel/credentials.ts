@@ -16,7 +16,7 @@ export type Slot =
 
 export function slotOf(credentials: Credentials, key: CredentialKey, now: number): Slot {
   if (credentials.current === key) return "current";
-  if (credentials.pending === key) return "pending";
+  if (credentials.pending === key || credentials.offered?.includes(key) === true) return "pending";
   if (credentials.previous?.key === key) return now < credentials.previous.until ? "previous" : "reused";
   const retired = credentials.retired.find((one) => one.key === key);
   if (retired === undefined) return "none";
@@ -30,10 +30,10 @@ export function rotated(
   now: number,
   limits: { graceMs: number; kept: number },
 ): Credentials {
-  const { current, pending, previous } = credentials;
+  const { current, previous } = credentials;
   const gone: RetiredCredential[] = [];
   if (previous !== undefined) gone.push({ key: previous.key, quietUntil: previous.until });
-  if (pending !== undefined) gone.push({ key: pending, quietUntil: now });
+  for (const offer of offers(credentials)) gone.push({ key: offer, quietUntil: now });
   return {
     current: key,
     since: now,
@@ -50,7 +50,7 @@ export function superseded(
   limits: { quietMs: number; kept: number },
 ): Credentials {
   const quietUntil = now + limits.quietMs;
-  const gone = [credentials.current, credentials.pending, credentials.previous?.key].filter(
+  const gone = [credentials.current, ...offers(credentials), credentials.previous?.key].filter(
     (one) => one !== undefined,
   );
   return {
@@ -64,38 +64,63 @@ export function superseded(
   };
 }
 
-/** A new secret handed out but not yet seen: the current one stays good until the new one is used. */
+/**
+ * A new secret handed out but not yet seen: the current one stays good until a new one is used. So do the offers before
+ * it, a few: whoever asks twice may hold the first answer when the second is on its way.
+ */
 export function offered(
   credentials: Credentials,
   key: CredentialKey,
   now: number,
   limits: { kept: number },
 ): Credentials {
-  const { current, since, previous, pending } = credentials;
+  const { current, since, previous } = credentials;
+  const earlier = offers(credentials);
+  const [stay, gone] = [earlier.slice(0, OFFERS - 1), earlier.slice(OFFERS - 1)];
   return {
-    pending: key,
-    retired: keep(pending === undefined ? [] : [{ key: pending, quietUntil: now }], credentials, limits.kept),
     ...(current !== undefined && { current }),
     ...(since !== undefined && { since }),
     ...(previous !== undefined && { previous }),
-  };
-}
-
-/** First use of the offered secret: it is current from here on, and the one before is spent. */
-export function confirmed(credentials: Credentials, now: number, limits: { kept: number }): Credentials {
-  const { current, pending, previous } = credentials;
-  if (pending === undefined) return credentials;
-  const gone = [current, previous?.key].filter((one) => one !== undefined);
-  return {
-    current: pending,
-    since: now,
+    pending: key,
+    ...(stay.length > 0 && { offered: stay }),
     retired: keep(
-      gone.map((key) => ({ key, quietUntil: now })),
+      gone.map((one) => ({ key: one, quietUntil: now })),
       credentials,
       limits.kept,
     ),
   };
 }
+
+/**
+ * First use of an offered secret (the newest unless said): it is current from here on, and the one before is spent. For
+ * `quietMs` its use is no alarm, because who asked twice may be heard the second time after the first was answered. The
+ * other offers are spent with it: who uses one of them has it from an answer that was not for him. Undefined when it is
+ * no offer.
+ */
+export function confirmed(
+  credentials: Credentials,
+  key: CredentialKey | undefined,
+  now: number,
+  limits: { kept: number; quietMs: number },
+): Credentials | undefined {
+  const chosen = key ?? credentials.pending;
+  const all = offers(credentials);
+  if (chosen === undefined || !all.includes(chosen)) return undefined;
+  const { current, previous } = credentials;
+  const spent = [current, previous?.key].filter((one) => one !== undefined);
+  const gone = [
+    ...spent.map((one) => ({ key: one, quietUntil: now + limits.quietMs })),
+    ...all.filter((one) => one !== chosen).map((one) => ({ key: one, quietUntil: now })),
+  ];
+  return { current: chosen, since: now, retired: keep(gone, credentials, limits.kept) };
+}
+
+function offers({ pending, offered: earlier = [] }: Credentials): CredentialKey[] {
+  return pending === undefined ? [] : [pending, ...earlier];
+}
+
+/** Offers that are good at one time. */
+const OFFERS = 3;
 
 function keep(
   newest: Credentials["retired"],

@@ -33,7 +33,7 @@ import type { Revocation } from "./receipts.ts";
 import type { LockRequest, Preview, RevokeOptions } from "./revoke.ts";
 import { Revoker } from "./revoke.ts";
 import { Rounds } from "./rounds.ts";
-import type { Handle } from "./secret.ts";
+import type { CredentialKey, Handle } from "./secret.ts";
 import { mintHandle } from "./secret.ts";
 import type { Selector } from "./selector.ts";
 import { assertSelective } from "./selector.ts";
@@ -265,13 +265,16 @@ export class Kernel {
     }));
   }
 
-  /** The offered secret was seen: it is current now, and the one before is spent. */
-  confirm(record: SessionRecord, options: WriteOptions = {}): Promise<SessionRecord> {
-    return this.#writes.write(record, "rotate", options, (current, now) =>
-      current.credentials.pending === undefined
-        ? undefined
-        : { credentials: confirmed(current.credentials, now, { kept: this.policy.retiredKept }) },
-    );
+  /** An offered secret was seen, the newest unless `key` says which: it is current now, and the one before is spent. */
+  confirm(
+    record: SessionRecord,
+    options: WriteOptions & { key?: CredentialKey } = {},
+  ): Promise<SessionRecord> {
+    const limits = { kept: this.policy.retiredKept, quietMs: this.policy.quietMs };
+    return this.#writes.write(record, "rotate", options, (current, now) => {
+      const credentials = confirmed(current.credentials, options.key, now, limits);
+      return credentials && { credentials };
+    });
   }
 
   /**

@@ -72,6 +72,8 @@ export interface Credentials {
   readonly since?: number;
   /** Offered, and becomes current with its first use. */
   readonly pending?: CredentialKey;
+  /** Offered before it and good as well: the answers that carried them may be late, not lost. Newest first. */
+  readonly offered?: readonly CredentialKey[];
   /** Replaced by rotation; good until its grace is over. */
   readonly previous?: { readonly key: CredentialKey; readonly until: number };
   /** No longer good, remembered so that a use is recognised as reuse. Newest first. */
@@ -122,10 +124,11 @@ export function dueAt(record: SessionRecord): number | undefined {
 
 /** Every key that must lead to this record, live or not. */
 export function credentialKeys(record: SessionRecord): CredentialKey[] {
-  const { current, pending, previous, retired } = record.credentials;
+  const { current, pending, offered, previous, retired } = record.credentials;
   const keys: CredentialKey[] = [];
   if (current !== undefined) keys.push(current);
   if (pending !== undefined) keys.push(pending);
+  if (offered !== undefined) keys.push(...offered);
   if (previous !== undefined) keys.push(previous.key);
   for (const one of retired) keys.push(one.key);
   return keys;

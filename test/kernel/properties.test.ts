@@ -5,6 +5,7 @@ import type { Kernel, SessionEvent, SessionRecord, SessionStore, State } from ".
 import {
   canMove,
   createKernel,
+  credentialKey,
   HoldfastError,
   LIFECYCLE,
   move,
@@ -36,7 +37,8 @@ test("no sequence of events leaves `ended`, and every illegal move throws and ch
 /** What the holder of some secrets may expect, kept beside the kernel's own records. */
 interface Model {
   current: string;
-  pending?: string;
+  /** Newest first. */
+  offers: string[];
   previous?: { text: string; until: number };
   /** With until when a use is quiet; from then on it is theft. Newest first, as many as are remembered. */
   retired: { text: string; quietUntil: number }[];
@@ -63,7 +65,7 @@ test("rotation, grace and reuse: whatever the order, a secret opens exactly when
       const made = await kernel.establish({ mechanism: "web", mode: "request-response", principal: "p" });
       const first = made.secret?.reveal() ?? "";
       const known = [first];
-      const model: Model = { current: first, retired: [], forgotten: [], alive: true };
+      const model: Model = { current: first, offers: [], retired: [], forgotten: [], alive: true };
       let record = made.record;
       for (const { op, n } of commands) {
         if (op === "advance") clock.advance(n);
@@ -104,19 +106,19 @@ async function replace(
         : await kernel.authenticate(record, { amr: ["pwd"] });
   const text = made.secret.reveal();
   if (op === "offer") {
-    if (model.pending !== undefined) retire(model, [model.pending], now);
-    model.pending = text;
+    model.offers.unshift(text);
+    retire(model, model.offers.splice(3), now);
   } else if (op === "authenticate") {
-    retire(model, [model.current, model.pending, model.previous?.text], now + QUIET);
-    delete model.pending;
+    retire(model, [model.current, ...model.offers, model.previous?.text], now + QUIET);
+    model.offers = [];
     delete model.previous;
     model.current = text;
   } else {
-    const { pending, previous } = model;
-    retire(model, [pending], now);
+    const { offers, previous } = model;
+    retire(model, offers, now);
     // The secret before the last stands in front of one that was only offered.
     if (previous !== undefined) retire(model, [previous.text], previous.until);
-    delete model.pending;
+    model.offers = [];
     model.previous = { text: model.current, until: now + GRACE };
     model.current = text;
   }
@@ -134,10 +136,14 @@ async function checkPresented(
   assert.equal(presented.good ? presented.slot : presented.why, expected);
   if (expected === "reused") model.alive = false;
   if (!presented.good || presented.slot !== "pending") return undefined;
-  const confirmed = await kernel.confirm(presented.record);
-  retire(model, [model.current, model.previous?.text], now);
+  const key = credentialKey(text);
+  const confirmed = await kernel.confirm(presented.record, key === undefined ? {} : { key });
+  // Remembered are the secret that was replaced, then the one before it, then what was offered besides.
+  const others = model.offers.filter((one) => one !== text);
+  retire(model, others, now);
+  retire(model, [model.current, model.previous?.text], now + QUIET);
   model.current = text;
-  delete model.pending;
+  model.offers = [];
   delete model.previous;
   return confirmed;
 }
@@ -146,7 +152,7 @@ function expectation(model: Model, text: string, now: number): string {
   if (model.forgotten.includes(text)) return "unknown";
   if (!model.alive) return "ended";
   if (text === model.current) return "current";
-  if (text === model.pending) return "pending";
+  if (model.offers.includes(text)) return "pending";
   if (text === model.previous?.text) return now < model.previous.until ? "previous" : "reused";
   const retired = model.retired.find((one) => one.text === text);
   return retired === undefined ? "unknown" : now < retired.quietUntil ? "retired" : "reused";

@@ -1,7 +1,13 @@
 import assert from "node:assert/strict";
 import { inspect } from "node:util";
 import { after, test } from "node:test";
-import type { CloseCause, KernelOptions, SessionRecord, SessionStore } from "../../src/kernel/index.ts";
+import type {
+  CloseCause,
+  CredentialKey,
+  KernelOptions,
+  SessionRecord,
+  SessionStore,
+} from "../../src/kernel/index.ts";
 import {
   following,
   createKernel,
@@ -139,10 +145,36 @@ test("rule 3: an offered secret leaves the current one good until it is used, an
   const first = await kernel.present(offer.secret.reveal());
   assert.ok(first.good && first.slot === "pending");
   await kernel.confirm(first.record);
-  clock.advance(1);
+  const late = await kernel.present(secret);
+  assert.ok(!late.good && late.why === "retired", "who asked twice may be heard twice");
+  clock.advance(10_001);
   const old = await kernel.present(secret);
   assert.ok(!old.good && old.why === "reused");
 });
+
+test("rule 3: of several offers the one that is used counts, and the others are theft", async () => {
+  const { kernel } = await bench();
+  const { record, secret } = await login(kernel);
+  const texts: string[] = [];
+  for (let i = 0; i < 4; i++) texts.push((await kernel.offer(record)).secret.reveal());
+  const [oldest = "", second = "", , newest = ""] = texts;
+  for (const good of [secret, second, newest]) assert.ok((await kernel.present(good)).good);
+  const chosen = await kernel.present(second);
+  assert.ok(chosen.good && chosen.slot === "pending");
+  await kernel.confirm(chosen.record, keyed(second));
+  const now = await kernel.present(second);
+  assert.ok(now.good && now.slot === "current");
+  const other = await kernel.present(newest);
+  assert.ok(!other.good && other.why === "reused");
+  const gone = await kernel.present(oldest);
+  assert.ok(!gone.good, "more offers than three are not kept");
+});
+
+function keyed(secret: string): { key: CredentialKey } {
+  const key = credentialKey(secret);
+  assert.ok(key !== undefined);
+  return { key };
+}
 
 test("rule 4: idle and absolute limits are enforced when read, with no sweep having run", async () => {
   const { kernel, clock } = await bench({ policy: { sweepMs: 1e12 } });

@@ -1,4 +1,4 @@
-import type { EndReason, Kernel, SessionRecord } from "../../kernel/index.ts";
+import type { CredentialKey, EndReason, Kernel, SessionRecord } from "../../kernel/index.ts";
 import { HoldfastError, isHoldfastError } from "../../kernel/index.ts";
 import type { AppendOutcome } from "../../kernel/log.ts";
 import type { Fault } from "../../wire/fault.ts";
@@ -37,7 +37,8 @@ export class CarriedDialog implements DialogHost {
   #link: Link | undefined;
   #detach: (() => void) | undefined;
   /** The client has shown that it has the secret of the last RESUMED. */
-  #confirmed = true;
+  /** The secret that was offered over the link and is not known to have arrived. */
+  #toConfirm: CredentialKey | undefined;
   #scheduled = false;
   #refilling = false;
   #timer: NodeJS.Timeout | undefined;
@@ -82,13 +83,13 @@ export class CarriedDialog implements DialogHost {
 
   // ── links ───────────────────────────────────────────────────────────────────────────────────────────────────
 
-  /** Takes a link; the one before, half-open or not, is cut off. */
-  take(link: Link, peer: Position, credit: Credit, confirmed: boolean): Fault | undefined {
+  /** Takes a link; the one before, half-open or not, is cut off. Its first message says that `toConfirm` has arrived. */
+  take(link: Link, peer: Position, credit: Credit, toConfirm: CredentialKey | undefined): Fault | undefined {
     this.unlink();
     const why = this.machine.linkUp(peer, credit, Date.now());
     if (why !== undefined) return why;
     this.#link = link;
-    this.#confirmed = confirmed;
+    this.#toConfirm = toConfirm;
     return undefined;
   }
 
@@ -109,9 +110,10 @@ export class CarriedDialog implements DialogHost {
 
   message(link: Link, bytes: Uint8Array): void {
     if (this.#link !== link) return;
-    if (!this.#confirmed) {
-      this.#confirmed = true;
-      this.#write((record) => this.#kernel.confirm(record));
+    const key = this.#toConfirm;
+    if (key !== undefined) {
+      this.#toConfirm = undefined;
+      this.#write((record) => this.#kernel.confirm(record, { key }));
     }
     const fault = this.machine.receive(bytes, Date.now());
     this.#absorb();

@@ -1,6 +1,6 @@
 import { createPublicKey, randomBytes, verify } from "node:crypto";
-import type { Json, SessionRecord } from "../../kernel/index.ts";
-import { isHoldfastError, parseHandle } from "../../kernel/index.ts";
+import type { CredentialKey, Json, SessionRecord } from "../../kernel/index.ts";
+import { credentialKey, isHoldfastError, parseHandle } from "../../kernel/index.ts";
 import { isFault } from "../../wire/fault.ts";
 import { CarriedDialog } from "./carried.ts";
 import type { Link } from "./client.ts";
@@ -119,7 +119,7 @@ export class Greeting {
     const start = { next: 0, committed: 0, sent: 0 };
     if (this.#closed || secret === undefined)
       return carried.end("bye", { reason: "aborted", why: "the link was lost" });
-    carried.take(this.#link, start, frame.credit, true);
+    carried.take(this.#link, start, frame.credit, undefined);
     this.carried = carried;
     this.#say({
       type: "opened",
@@ -156,14 +156,16 @@ export class Greeting {
     if (kept === undefined) return this.#refuse(REFUSED.unknown, "there is no such dialog");
     if (kept.key !== undefined && !(await this.#proved(shown.record, kept.key)))
       return this.#refuse(REFUSED.proof, "the proof is missing or wrong");
-    await this.#takeOver(frame, shown.record, kept.agreement, shown.slot === "pending");
+    const offer = shown.slot === "pending" ? credentialKey(frame.secret) : undefined;
+    await this.#takeOver(frame, shown.record, kept.agreement, offer);
   }
 
   async #takeOver(
     frame: Of<"resume">,
     shown: SessionRecord,
     agreement: Agreement,
-    fresh: boolean,
+    /** The secret it showed, where that is an offered one. */
+    offer: CredentialKey | undefined,
   ): Promise<void> {
     const { kernel, credit } = this.#around.settings;
     const before = this.#around.carried(shown.handle);
@@ -172,7 +174,7 @@ export class Greeting {
       before?.over === false &&
       shown.owner?.node === kernel.node &&
       before.record.owner?.epoch === shown.owner.epoch;
-    const used = fresh ? await kernel.confirm(shown) : shown;
+    const used = offer === undefined ? shown : await kernel.confirm(shown, { key: offer });
     // Of two links that were shown the same secret, one may be dead by now: it must not replace the secret of the other.
     const owned = await kernel.resume(used, used.owner === undefined ? {} : { fence: used.owner });
     const epoch = owned.owner?.epoch ?? 1;
@@ -186,8 +188,8 @@ export class Greeting {
       return this.#refuse(REFUSED.busy, "another link was faster");
     carried.record = record;
     // An EventSource shows that it has the new secret by nothing but its next request.
-    const plain = this.#about.binding === "event-source";
-    const fault = carried.take(this.#link, frame.position, frame.credit, plain);
+    const toConfirm = this.#about.binding === "event-source" ? undefined : credentialKey(secret.reveal());
+    const fault = carried.take(this.#link, frame.position, frame.credit, toConfirm);
     if (fault !== undefined) return this.#refuse(REFUSED.outOfStep, explain(fault.why));
     this.carried = carried;
     const holdMs = record.resumableMs ?? 0;

@@ -337,10 +337,11 @@ const TICK_MS = 2;
 
 /** The keys that requests come with; what was retired is asked for so rarely that it is not worth its place. */
 function keysInUse(record: SessionRecord, asked: CredentialKey | undefined): CredentialKey[] {
-  const { current, pending } = record.credentials;
+  const { current, pending, offered } = record.credentials;
   const keys: CredentialKey[] = [];
   if (current !== undefined) keys.push(current);
   if (pending !== undefined) keys.push(pending);
+  if (offered !== undefined) keys.push(...offered);
   if (asked !== undefined && !keys.includes(asked)) keys.push(asked);
   return keys;
 }

@@ -5,6 +5,7 @@ import { connect } from "node:net";
 import { test } from "node:test";
 import type { Handle } from "../../../src/kernel/index.ts";
 import { createKernel } from "../../../src/kernel/index.ts";
+import type { KernelPolicy } from "../../../src/kernel/index.ts";
 import { decodeFrames, encodeFrame } from "../../../src/mechanisms/dialog/codec.ts";
 import type { Frame } from "../../../src/mechanisms/dialog/frames.ts";
 import { ABORT, REFUSED, UNIT } from "../../../src/mechanisms/dialog/numbers.ts";
@@ -85,9 +86,9 @@ const OPEN: Frame = {
   data: new Uint8Array(0),
 };
 
-async function server() {
+async function server(policy: Partial<KernelPolicy> = {}) {
   const faults: unknown[] = [];
-  const kernel = createKernel({ store: memory(), onFault: (error) => faults.push(error) });
+  const kernel = createKernel({ store: memory(), policy, onFault: (error) => faults.push(error) });
   await kernel.start();
   const dialogs = createDialogs({
     kernel,
@@ -161,7 +162,7 @@ test("nothing is repeated to a wrong principal, without a name, with a wrong sec
 });
 
 test("a secret that was used up is a theft: the dialog ends for everybody, and says so in its journal", async () => {
-  const { kernel, port, stop } = await server();
+  const { kernel, port, stop } = await server({ quietMs: 0 });
   const owner = new RawPeer(port);
   owner.say(OPEN);
   const { handle, secret: stolen } = await owner.hears("opened");
@@ -210,6 +211,40 @@ test("a RESUMED that got lost costs nothing: the secret before it is good until 
   last.say(resume(handle, fresh));
   await last.hears("resumed");
   await peer.end();
+  await stop();
+});
+
+test("a RESUME that was held up on a dead link takes the dialog from nobody, however late it comes", async () => {
+  const { kernel, port, stop } = await server();
+  const owner = new RawPeer(port);
+  owner.say(OPEN);
+  const { handle, secret } = await owner.hears("opened");
+  owner.leave();
+  const peer = new RawPeer(port);
+  peer.say(resume(handle, secret));
+  const { secret: fresh } = await peer.hears("resumed");
+  // Before the first frame behind RESUMED: what the peer was offered stays good, though another is offered now.
+  const late = new RawPeer(port);
+  late.say(resume(handle, secret));
+  const { secret: never } = await late.hears("resumed");
+  await peer.end();
+  const again = new RawPeer(port);
+  again.say(resume(handle, fresh));
+  await again.hears("resumed");
+  again.say({ type: "ack", next: 0, credit: CREDIT }, { type: "ping", id: 1, sent: 0, next: 0 });
+  await again.hears("pong");
+  // After it: the secret is spent, and that it comes once more so soon is no theft.
+  const later = new RawPeer(port);
+  later.say(resume(handle, secret));
+  assert.equal((await later.hears("refused")).code, REFUSED.unknown);
+  again.say({ type: "ping", id: 2, sent: 0, next: 0 });
+  await again.hears("pong");
+  assert.equal((await kernel.lookUp(handle as Handle))?.state, "established");
+  // What was offered on the dead link is good for nobody any more.
+  const thief = new RawPeer(port);
+  thief.say(resume(handle, never));
+  assert.equal((await thief.hears("refused")).code, REFUSED.unknown);
+  assert.equal((await kernel.lookUp(handle as Handle, { ended: true }))?.ended?.reason, "revoked");
   await stop();
 });
 

@@ -199,7 +199,7 @@ test("a feed that keeps its newest says what it left out", async () => {
 });
 
 test("nobody reads on without the right to: strangers, spent ids, nonsense, ended dialogs", async () => {
-  const server = await served();
+  const server = await served({ policy: { quietMs: 0 } });
   const dialogs: Dialog[] = [];
   server.dialogs.on("open", (opened) => void dialogs.push(opened));
   const status = async (id: string, who = "ann"): Promise<number> => {

@@ -301,7 +301,7 @@ test("hostile posts: each gets its answer, and none costs a dialog of somebody e
 });
 
 test("DELETE ends a link and not the dialog; a secret is good once; links that never open anything are few", async () => {
-  const server = await served({ pendingLinks: 2 });
+  const server = await served({ pendingLinks: 2, policy: { quietMs: 0 } });
   server.dialogs.on("open", (dialog) => void reading(dialog));
   const peer = new RawPosts(server.url);
   await peer.open(encodeFrame(OPEN));

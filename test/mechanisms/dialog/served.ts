@@ -3,7 +3,7 @@ import { createServer } from "node:http";
 import type { Server } from "node:http";
 import type { AddressInfo } from "node:net";
 import { createKernel } from "../../../src/kernel/index.ts";
-import type { Kernel, SessionLog, SessionStore } from "../../../src/kernel/index.ts";
+import type { KernelPolicy, Kernel, SessionLog, SessionStore } from "../../../src/kernel/index.ts";
 import type { Dialog, Dialogs, DialogsOptions } from "../../../src/mechanisms/dialog/index.ts";
 import { createDialogs } from "../../../src/mechanisms/dialog/index.ts";
 import { memory } from "../../../src/store/memory/index.ts";
@@ -20,11 +20,15 @@ export interface Served {
 }
 
 export async function served(
-  options: Partial<DialogsOptions> & { store?: SessionStore; log?: SessionLog } = {},
+  options: Partial<DialogsOptions> & {
+    store?: SessionStore;
+    log?: SessionLog;
+    policy?: Partial<KernelPolicy>;
+  } = {},
 ): Promise<Served> {
-  const { store = memory(), ...rest } = options;
+  const { store = memory(), policy = {}, ...rest } = options;
   const faults: unknown[] = [];
-  const kernel = createKernel({ store, onFault: (error) => faults.push(error) });
+  const kernel = createKernel({ store, policy, onFault: (error) => faults.push(error) });
   await kernel.start();
   const dialogs = createDialogs({
     kernel,
