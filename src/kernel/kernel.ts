@@ -23,6 +23,7 @@ import { defaultPolicy } from "./policy.ts";
 import type { Authentication, Checkpoint, Json, SessionRecord } from "./record.ts";
 import type {
   Amendment,
+  ConfirmOptions,
   EndOptions,
   Established,
   KernelOptions,
@@ -33,7 +34,7 @@ import type { Revocation } from "./receipts.ts";
 import type { LockRequest, Preview, RevokeOptions } from "./revoke.ts";
 import { Revoker } from "./revoke.ts";
 import { Rounds } from "./rounds.ts";
-import type { CredentialKey, Handle } from "./secret.ts";
+import type { Handle } from "./secret.ts";
 import { mintHandle } from "./secret.ts";
 import type { Selector } from "./selector.ts";
 import { assertSelective } from "./selector.ts";
@@ -266,10 +267,7 @@ export class Kernel {
   }
 
   /** An offered secret was seen, the newest unless `key` says which: it is current now, and the one before is spent. */
-  confirm(
-    record: SessionRecord,
-    options: WriteOptions & { key?: CredentialKey } = {},
-  ): Promise<SessionRecord> {
+  confirm(record: SessionRecord, options: ConfirmOptions = {}): Promise<SessionRecord> {
     const limits = { kept: this.policy.retiredKept, quietMs: this.policy.quietMs };
     return this.#writes.write(record, "rotate", options, (current, now) => {
       const credentials = confirmed(current.credentials, options.key, now, limits);

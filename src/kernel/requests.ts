@@ -3,7 +3,7 @@ import type { Refusal } from "./judge.ts";
 import type { EndReason } from "./lifecycle.ts";
 import type { KernelPolicy } from "./policy.ts";
 import type { Checkpoint, Json, SessionRecord } from "./record.ts";
-import type { Secret } from "./secret.ts";
+import type { CredentialKey, Secret } from "./secret.ts";
 import type { SessionStore } from "./store.ts";
 
 export interface KernelOptions {
@@ -43,6 +43,11 @@ export interface WriteOptions {
   readonly fence?: SessionRecord["owner"];
   readonly by?: string;
   readonly detail?: { readonly [key: string]: Json };
+}
+
+export interface ConfirmOptions extends WriteOptions {
+  /** Which offer was seen; the newest unless given. */
+  readonly key?: CredentialKey;
 }
 
 /** What a mechanism may change of a session besides its data. `undefined` takes a member away. */
