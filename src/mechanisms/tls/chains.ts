@@ -26,6 +26,8 @@ export class Chains {
   readonly #live = new Map<Handle, number>();
   readonly #adopting = new Map<Handle, Promise<SessionRecord>>();
   readonly #unwritten = new Map<Handle, Promise<unknown>>();
+  /** Those that anybody can make, the oldest first. */
+  readonly #anonymous = new Set<Handle>();
   #cancelTouch: (() => void) | undefined;
 
   constructor(settings: Settings) {
@@ -112,8 +114,28 @@ export class Chains {
     this.#keepTouching();
   }
 
+  /** The session has ended. */
+  forget(handle: Handle): void {
+    this.#anonymous.delete(handle);
+  }
+
   close(): void {
     this.#cancelTouch?.();
+  }
+
+  /** Makes room: nothing that costs a peer only a handshake may fill the store. */
+  async #evict(): Promise<void> {
+    let looks = 0;
+    for (const handle of this.#anonymous) {
+      if (this.#anonymous.size <= this.#settings.maxAnonymous || ++looks > LOOKS) return;
+      this.#anonymous.delete(handle);
+      if (this.#live.has(handle)) {
+        this.#anonymous.add(handle);
+        continue;
+      }
+      const ended = await this.#kernel.endForNow(handle, { reason: "evicted", by: "holdfast" });
+      if (ended !== undefined) await this.#kernel.store.purge(ended);
+    }
   }
 
   /** A ticket can come back before its session is written: here that is waited for, elsewhere a moment. */
@@ -182,6 +204,10 @@ export class Chains {
       ...(serverName !== undefined && { label: serverName }),
       ...(certificate !== undefined && { authentication: { amr: ["hwk"] } }),
     });
+    if (principal === undefined && certificate === undefined) {
+      this.#anonymous.add(handle);
+      if (this.#anonymous.size > this.#settings.maxAnonymous) await this.#evict();
+    }
     return record;
   }
 
@@ -259,5 +285,7 @@ function memberOf(data: Json, name: string): Json | undefined {
 
 /** How long a good ticket of an unknown session waits for it, on a server that shares its store. */
 const WAITS_MS = [5, 20, 80, 250] as const;
+/** Sessions looked at for one that can give way, each time one too many has begun. */
+const LOOKS = 64;
 /** Times within the idle limit that a session with a connection is touched. */
 const TOUCHES = 3;

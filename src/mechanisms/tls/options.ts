@@ -39,6 +39,11 @@ export interface TlsSessionsOptions {
   /** Of this process: cached sessions and notes of used tickets. The oldest give way. 20,000 and 16 MiB unless given. */
   readonly cache?: { readonly maxEntries?: number; readonly maxBytes?: number };
   /**
+   * Sessions of nobody in particular (no principal, no client certificate) that this process keeps, as anybody can make
+   * them. The oldest without a connection give way, and are then resumed by nobody. 50,000 unless given.
+   */
+  readonly maxAnonymous?: number;
+  /**
    * Sessions never cross from one trust domain to another: what it returns for the name the client asks for, or for
    * `undefined` when it names none. Unless given, one for all names; on servers that ask for client certificates each
    * name is its own.
@@ -107,6 +112,7 @@ export interface Settings {
   readonly singleUse: boolean;
   readonly maxEntries: number;
   readonly maxBytes: number;
+  readonly maxAnonymous: number;
   readonly trustDomain: ((serverName: string | undefined) => string) | undefined;
   readonly certificates: ClientCertificateRules;
   readonly principal: (socket: TLSSocket) => string | undefined;
@@ -137,6 +143,7 @@ export function settle(options: TlsSessionsOptions): Settings {
     singleUse: options.singleUse ?? false,
     maxEntries: within("cache.maxEntries", cache.maxEntries ?? 20_000, 1, Infinity),
     maxBytes: within("cache.maxBytes", cache.maxBytes ?? 16 * 2 ** 20, 1_024, Infinity),
+    maxAnonymous: within("maxAnonymous", options.maxAnonymous ?? 50_000, 1, Infinity),
     trustDomain: options.trustDomain,
     certificates: options.clientCertificates ?? {},
     principal: options.principal ?? (() => undefined),

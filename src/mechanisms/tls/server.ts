@@ -90,6 +90,7 @@ export class TlsSessions implements Disposable {
     };
     this.#stopListening = kernel.onEntry(({ event, handle, mechanism }) => {
       if (event !== "end" || mechanism !== "tls" || handle === undefined) return;
+      this.#chains.forget(handle);
       this.#cache.forget(handle).catch(settings.onFault);
     });
   }

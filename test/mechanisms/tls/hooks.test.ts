@@ -131,3 +131,37 @@ test("an open connection keeps its session from going idle, and without one it g
   clock.advance(61 * MINUTE);
   await until(async () => (await kernel.lookUp(handle)) === undefined, "it went idle");
 });
+
+test("sessions of nobody give way to the newest ones, and those with a connection or a principal stay", async (t) => {
+  const store = memory();
+  let who: string | undefined;
+  const { kernel, port, faults } = await member(t, {
+    store,
+    sessions: { maxAnonymous: 3, adopt: false, principal: () => who },
+  });
+  const listed = async (): Promise<string[]> => {
+    const handles: string[] = [];
+    for await (const { handle } of kernel.sessions({ mechanism: "tls" })) handles.push(handle);
+    return handles;
+  };
+  who = "ann";
+  const hers = await visit(port);
+  who = undefined;
+  const staying = await visit(port, { servername: "stay.test" });
+  const first = await visit(port);
+  for (let i = 0; i < 6; i++) {
+    const { told } = await visit(port);
+    await until(async () => (await listed()).includes(told.handle ?? ""), "the session to be written");
+  }
+  // Ann's and three of nobody, of which one is still connected.
+  await until(async () => (await listed()).length === 4, "the others to give way");
+  const left = await listed();
+  for (const { told } of [hers, staying]) assert.ok(left.includes(told.handle ?? ""));
+  const handle = parseHandle(first.told.handle ?? "") ?? assert.fail();
+  assert.equal(await store.get(handle), undefined, "nothing is left of the first");
+  assert.equal((await again(port, first)).reused, false);
+  who = "ann";
+  assert.equal((await again(port, hers)).reused, true);
+  staying.socket.destroy();
+  assert.deepEqual(faults, []);
+});
