@@ -47,19 +47,22 @@ export default async function* compact(events) {
   for (const [file, { failed, output }] of files) {
     if (failed && output.trim() !== "") yield `\nlast output of ${name(file)}\n${indent(output.trimEnd())}\n`;
   }
-  const failures = [...files]
-    .filter(([, { failed }]) => failed)
-    .map(([file]) => relative(process.cwd(), file));
+  const failed = [...files].filter(([, one]) => one.failed).map(([file]) => compiled(file));
   const skipped = [...files].flatMap(([file, one]) => one.skipped.map((line) => `${name(file)}: ${line}`));
   if (skipped.length > 0) yield `\nskipped\n${indent(skipped.join("\n"))}\n`;
   yield `\n${counts.map((line) => `# ${line}\n`).join("")}`;
   // Last: who reads it may end this process.
   const list = process.env.HOLDFAST_FAILED_FILES;
-  if (list !== undefined) writeFileSync(list, failures.join("\n"));
+  if (list !== undefined) writeFileSync(list, [...new Set(failed)].join("\n"));
 }
 
 function name(file) {
   return relative(process.cwd(), file).replace(/^build\/test\//, "");
+}
+
+/** What was run: a test that fails names its source, by the source map. */
+function compiled(file) {
+  return relative(process.cwd(), file).replace(/^test\/(.*)\.ts$/, "build/test/$1.js");
 }
 
 function place(data) {
