@@ -115,7 +115,7 @@ async function happen(event: Event, cut: CutLink, nodes: Nodes, dialog: Dialog):
     case "replay": {
       const { links } = cut;
       cut.halfOpen();
-      await until("another link", () => (cut.links > links && dialog.linked) || dialog.ended !== undefined);
+      await until("another link", () => cut.links > links || dialog.ended !== undefined);
       return cut.reset();
     }
     case "kill":
