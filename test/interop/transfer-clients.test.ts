@@ -28,8 +28,8 @@ interface Client {
 
 const CLIENTS: readonly {
   readonly name: string;
-  make(source: Buffer | Readable, options: Options): Client;
-  terminate(url: string): Promise<void>;
+  readonly make: (source: Buffer | Readable, options: Options) => Client;
+  readonly terminate: (url: string) => Promise<void>;
 }[] = [
   {
     name: "tus-js-client 4",
