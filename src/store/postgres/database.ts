@@ -37,6 +37,9 @@ export class Database {
     pool.on("error", () => {
       this.brokenIdle++;
     });
+    // Between the pool's listener and that of whoever gets the connection there is none, and a server that ends a
+    // connection with its very first answer would end this process.
+    pool.on("connect", (client) => client.on("error", () => undefined));
     this.#pool = pool;
     this.#endPool = () => pool.end();
   }
