@@ -10,6 +10,8 @@ const COUNT = /^(tests|suites|pass|fail|cancelled|skipped|todo|duration_ms) [\d.
 export default async function* compact(events) {
   const files = new Map();
   const counts = [];
+  /** What was run and failed; a test that fails names where it was written instead. */
+  const failed = [];
   const at = (file) => {
     const known = files.get(file) ?? { failed: false, output: "", skipped: [] };
     files.set(file, known);
@@ -30,6 +32,7 @@ export default async function* compact(events) {
     } else if (type === "test:complete" && isFile) {
       const seconds = (data.details.duration_ms / 1000).toFixed(1);
       const verdict = data.details.passed === true ? "ok    " : "FAILED";
+      if (data.details.passed !== true) failed.push(relative(process.cwd(), data.file));
       yield `${verdict} ${name(data.file)}  ${seconds} s\n`;
     } else if (type === "test:complete" && data.details.type !== "suite") {
       if (data.skip !== undefined) at(data.file).skipped.push(skipLine(data));
@@ -47,22 +50,16 @@ export default async function* compact(events) {
   for (const [file, { failed, output }] of files) {
     if (failed && output.trim() !== "") yield `\nlast output of ${name(file)}\n${indent(output.trimEnd())}\n`;
   }
-  const failed = [...files].filter(([, one]) => one.failed).map(([file]) => compiled(file));
   const skipped = [...files].flatMap(([file, one]) => one.skipped.map((line) => `${name(file)}: ${line}`));
   if (skipped.length > 0) yield `\nskipped\n${indent(skipped.join("\n"))}\n`;
   yield `\n${counts.map((line) => `# ${line}\n`).join("")}`;
   // Last: who reads it may end this process.
   const list = process.env.HOLDFAST_FAILED_FILES;
-  if (list !== undefined) writeFileSync(list, [...new Set(failed)].join("\n"));
+  if (list !== undefined) writeFileSync(list, failed.join("\n"));
 }
 
 function name(file) {
   return relative(process.cwd(), file).replace(/^build\/test\//, "");
-}
-
-/** What was run: a test that fails names its source, by the source map. */
-function compiled(file) {
-  return relative(process.cwd(), file).replace(/^test\/(.*)\.ts$/, "build/test/$1.js");
 }
 
 function place(data) {

@@ -119,7 +119,9 @@ export function exportsAstray(
 export function loosePins(manifest: Manifest): string[] {
   return [manifest.dependencies, manifest.devDependencies].flatMap((group) =>
     Object.entries(group ?? {}).flatMap(([name, version]) =>
-      /^\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version) ? [] : [`${name} is not pinned exactly: ${version}`],
+      /^(?:npm:[@\w/.-]+@)?\d+\.\d+\.\d+(?:-[\w.]+)?$/.test(version)
+        ? []
+        : [`${name} is not pinned exactly: ${version}`],
     ),
   );
 }
