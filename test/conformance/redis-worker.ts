@@ -17,7 +17,7 @@ export async function openStore(input: Json): Promise<SessionStore> {
 
 /** More time than a user would want: these tests share a small machine with others, and a stall of it is no failure. */
 export function openAt(place: Place, options: RedisStoreOptions = {}): SessionStore {
-  return redis(targetOf(place), { prefix: place.prefix, timeoutMs: 8000, ...options });
+  return redis(targetOf(place), { prefix: place.prefix, timeoutMs: 2000, ...options });
 }
 
 function targetOf(place: Place): RedisTarget {
