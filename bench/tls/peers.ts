@@ -1,9 +1,9 @@
 import { execFileSync, fork, spawn } from "node:child_process";
 import type { ChildProcess } from "node:child_process";
-import { accessSync, constants, readdirSync, readFileSync, writeFileSync } from "node:fs";
-import net from "node:net";
+import { readdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { answers, end, freePort, onPath } from "../programs.ts";
 
 /** How the Node servers keep sessions: by Node's own tickets, or by ours; to `full` clients come with nothing. */
 export type Kind = "full" | "stock" | OurKind;
@@ -84,46 +84,4 @@ export function cpuSeconds(pid: number): number {
     nanoseconds += Number(spent);
   }
   return nanoseconds / 1e9;
-}
-
-function end(child: ChildProcess): Promise<void> {
-  if (child.exitCode !== null || child.signalCode !== null) return Promise.resolve();
-  return new Promise((resolve) => {
-    child.once("exit", () => resolve());
-    child.kill("SIGTERM");
-  });
-}
-
-function answers(port: number): Promise<boolean> {
-  return new Promise((resolve) => {
-    const socket = net.connect({ port, host: "127.0.0.1" });
-    socket.once("connect", () => {
-      socket.destroy();
-      resolve(true);
-    });
-    socket.once("error", () => resolve(false));
-  });
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve) => {
-    const server = net.createServer().listen(0, "127.0.0.1", () => {
-      const at = server.address();
-      server.close(() => resolve(at === null || typeof at === "string" ? 0 : at.port));
-    });
-  });
-}
-
-function onPath(command: string): string | undefined {
-  const folders = [...(process.env["PATH"] ?? "").split(":"), "/usr/sbin", "/usr/bin"];
-  return folders.map((folder) => join(folder, command)).find(executable);
-}
-
-function executable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }
