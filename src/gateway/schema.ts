@@ -230,3 +230,25 @@ export function configSchema(kinds: Readonly<Record<string, JsonSchema>>): JsonS
 }
 
 export { span as spanSchema, tls as tlsSchema };
+
+/** People with passwords. `basic`: they say who they are by HTTP Basic, where a name ends at the first colon. */
+export function usersSchema(description: string, { basic }: { basic: boolean }): JsonSchema {
+  return {
+    type: "array",
+    description,
+    ...(basic && { minItems: 1 }),
+    items: {
+      type: "object",
+      additionalProperties: false,
+      required: ["name", "hash"],
+      properties: {
+        name: { type: "string", minLength: 1, ...(basic && { pattern: "^[^:]+$" }) },
+        hash: {
+          type: "string",
+          pattern: "^scrypt\\$",
+          description: 'What "holdfast password" makes of a password: scrypt$N$r$p$salt$hash.',
+        },
+      },
+    },
+  };
+}

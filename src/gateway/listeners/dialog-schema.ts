@@ -1,5 +1,5 @@
 import type { JsonSchema } from "../schema.ts";
-import { spanSchema, tlsSchema } from "../schema.ts";
+import { spanSchema, tlsSchema, usersSchema } from "../schema.ts";
 
 const names = (description: string): object => ({
   type: "array",
@@ -20,23 +20,9 @@ export const keepSchema = {
   description: "So many of its newest entries are kept. 10000.",
 } as const;
 
-const users = {
-  type: "array",
-  description: "Who may come, by name and password. Web logins of the same store may as well.",
-  items: {
-    type: "object",
-    additionalProperties: false,
-    required: ["name", "hash"],
-    properties: {
-      name: { type: "string", minLength: 1 },
-      hash: {
-        type: "string",
-        pattern: "^scrypt\\$",
-        description: 'What "holdfast password" makes of a password: scrypt$N$r$p$salt$hash.',
-      },
-    },
-  },
-} as const;
+const users = usersSchema("Who may come, by name and password. Web logins of the same store may as well.", {
+  basic: true,
+});
 
 export const dialogSchema: JsonSchema = {
   required: ["topics"],

@@ -4,7 +4,7 @@ import { createSocks, DEFAULT_RULES } from "../../mechanisms/socks/index.ts";
 import type { ListenerConfig } from "../config.ts";
 import type { Listener, ListenerContext, ListenerKind } from "../listener.ts";
 import { hostPort, isLoopback } from "../listener.ts";
-import { spanSchema } from "../schema.ts";
+import { spanSchema, usersSchema } from "../schema.ts";
 import { configLimits } from "../span.ts";
 
 const texts = (description: string): object => ({
@@ -59,23 +59,9 @@ export const socks: ListenerKind = {
         items: { enum: [4, 5] },
         description: "4 means 4a too. Both when left out.",
       },
-      users: {
-        type: "array",
-        description: "Who may come. Without any, everybody may, and only from this machine.",
-        items: {
-          type: "object",
-          additionalProperties: false,
-          required: ["name", "hash"],
-          properties: {
-            name: { type: "string", minLength: 1 },
-            hash: {
-              type: "string",
-              pattern: "^scrypt\\$",
-              description: 'What "holdfast password" makes of a password: scrypt$N$r$p$salt$hash.',
-            },
-          },
-        },
-      },
+      users: usersSchema("Who may come. Without any, everybody may, and only from this machine.", {
+        basic: false,
+      }),
       anonymous: {
         type: "boolean",
         description:

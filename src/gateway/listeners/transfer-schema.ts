@@ -1,5 +1,5 @@
 import type { JsonSchema } from "../schema.ts";
-import { spanSchema } from "../schema.ts";
+import { spanSchema, usersSchema } from "../schema.ts";
 
 const bytes = { type: "integer", minimum: 1 } as const;
 const count = { type: "integer", minimum: 1 } as const;
@@ -78,24 +78,7 @@ export const transferSchema: JsonSchema = {
       pattern: "^https?://[^/]+$",
       description: "What upload addresses begin with, if a proxy stands in front.",
     },
-    users: {
-      type: "array",
-      minItems: 1,
-      description: "Who may come with a name and a password (HTTP Basic).",
-      items: {
-        type: "object",
-        additionalProperties: false,
-        required: ["name", "hash"],
-        properties: {
-          name: { type: "string", minLength: 1, pattern: "^[^:]+$" },
-          hash: {
-            type: "string",
-            pattern: "^scrypt\\$",
-            description: 'What "holdfast password" makes of a password.',
-          },
-        },
-      },
-    },
+    users: usersSchema("Who may come with a name and a password (HTTP Basic).", { basic: true }),
     tokens: {
       type: "array",
       minItems: 1,
