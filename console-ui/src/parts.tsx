@@ -85,10 +85,12 @@ export function Progress({ row }: { row: Pick<SessionRow, "checkpoint" | "mechan
   );
 }
 
-/** A position in its mechanism's own unit: bytes of a transfer, the serial of a sync point. */
+/** A position in its mechanism's own unit: bytes that went through, or the serial of a sync point. */
 export function amount(position: number, mechanism: string): string {
-  return mechanism === "transfer" ? bytes(position) : `#${number(position)}`;
+  return IN_BYTES.has(mechanism) ? bytes(position) : `#${number(position)}`;
 }
+
+const IN_BYTES: ReadonlySet<string> = new Set(["transfer", "socks", "netbios"]);
 
 /** A `<dialog>` that is open as long as it is there. Escape and a click beside it call `onClose`. */
 export function Dialog(props: {

@@ -2,7 +2,7 @@
 export interface KernelPolicy {
   /** After a plain rotation the old secret is good for this long. */
   readonly graceMs: number;
-  /** After a change of privilege a use of the old secret is refused, and for this long it is not taken for theft. */
+  /** After a change of privilege, or the first use of an offered secret, the old one is refused, and for this long not taken for theft. */
   readonly quietMs: number;
   /** Secrets remembered after they were replaced, so that reuse is recognised. */
   readonly retiredKept: number;
