@@ -2,9 +2,10 @@ import type { IncomingMessage, RequestListener, ServerResponse } from "node:http
 import { HoldfastError } from "../../kernel/index.ts";
 import type { Arrival, Dialog, Dialogs, Feed, Welcome } from "../../mechanisms/dialog/index.ts";
 import { createDialogs, passOn, preflighted, serveFeed, takeIn } from "../../mechanisms/dialog/index.ts";
+import { listenOn } from "../../transport/listen.ts";
 import type { Certificate } from "../certificate.ts";
 import type { ListenerConfig, TlsConfig } from "../config.ts";
-import { listening, stopServer } from "../http-server.ts";
+import { stopServer } from "../http-server.ts";
 import type { Listener, ListenerContext, ListenerKind } from "../listener.ts";
 import { addressOf, hostPort, isLoopback } from "../listener.ts";
 import { configSpan } from "../span.ts";
@@ -35,7 +36,7 @@ export const dialog: ListenerKind = {
     const server = context.tls.httpServer(`listener ${name}`, tls, room.answer);
     room.dialogs.attach(server, "/dialog");
     try {
-      await listening(server, written.port ?? dialog.defaultPort, host);
+      await listenOn(server, { host, port: written.port ?? dialog.defaultPort });
       const certificate = tls === undefined ? undefined : context.tls.certificate(tls);
       const also = await listenTcp(room.dialogs, host, written["tcp-port"], certificate);
       return {

@@ -10,9 +10,10 @@ import type {
   TransferStorage,
 } from "../../mechanisms/transfer/index.ts";
 import { createTransfers, openDiskStorage } from "../../mechanisms/transfer/index.ts";
+import { listenOn } from "../../transport/listen.ts";
 import { Certificate } from "../certificate.ts";
 import type { ListenerConfig, TlsConfig } from "../config.ts";
-import { listening, stopServer } from "../http-server.ts";
+import { stopServer } from "../http-server.ts";
 import type { Listener, ListenerContext, ListenerKind } from "../listener.ts";
 import { addressOf, isLoopback } from "../listener.ts";
 import { configLimits } from "../span.ts";
@@ -35,7 +36,7 @@ export const transfer: ListenerKind = {
     try {
       const store = await openDiskStorage(written.folder ?? join(context.data, "uploads"));
       running = new TransferListener(written, { store, certificate }, context);
-      await listening(running.server, written.port ?? transfer.defaultPort, host);
+      await listenOn(running.server, { host, port: written.port ?? transfer.defaultPort });
       return running;
     } catch (error) {
       await running?.close();
