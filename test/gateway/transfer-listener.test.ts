@@ -124,6 +124,18 @@ test("a web session's upload belongs under it, and its end closes the upload", a
     const headers = { ...creation, authorization: `Bearer ${token.reveal()}` };
     const made = await fetch(endpoint, { method: "POST", headers });
     assert.equal(made.status, 201);
+    // A cookie says the same, but not for the page of a site that is not trusted; what is said outright comes first.
+    const byCookie = async (more: Record<string, string>): Promise<number> => {
+      const cookie = `__Host-session=${token.reveal()}`;
+      const sent = await fetch(endpoint, { method: "POST", headers: { ...creation, cookie, ...more } });
+      return sent.status;
+    };
+    assert.equal(await byCookie({}), 201);
+    assert.equal(await byCookie({ origin: "https://app.example", "sec-fetch-site": "cross-site" }), 201);
+    assert.equal(await byCookie({ origin: new URL(endpoint).origin }), 201);
+    assert.equal(await byCookie({ origin: "https://evil.example" }), 403);
+    assert.equal(await byCookie({ origin: "null", "sec-fetch-site": "cross-site" }), 403);
+    assert.equal(await byCookie({ authorization: "Bearer no-such-token-here" }), 401);
     const [upload] = await live(gateway);
     assert.equal(upload?.principal, "ada");
     const parent = upload?.parent;

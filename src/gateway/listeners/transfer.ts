@@ -13,7 +13,7 @@ import { createTransfers, openDiskStorage } from "../../mechanisms/transfer/inde
 import { listenOn } from "../../transport/listen.ts";
 import { Certificate } from "../certificate.ts";
 import type { ListenerConfig, TlsConfig } from "../config.ts";
-import { stopServer } from "../http-server.ts";
+import { failureOf, stopServer } from "../http-server.ts";
 import type { Listener, ListenerContext, ListenerKind } from "../listener.ts";
 import { addressOf, isLoopback } from "../listener.ts";
 import { configLimits } from "../span.ts";
@@ -79,7 +79,7 @@ class TransferListener implements Listener {
     this.#path = written.path ?? "/files";
     this.#store = store;
     this.#context = context;
-    this.#access = new TransferAccess(written, context.kernel, onFault);
+    this.#access = new TransferAccess(written, context.kernel);
     this.#transfers = createTransfers({
       store,
       kernel: context.kernel,
@@ -136,7 +136,7 @@ class TransferListener implements Listener {
     this.#answer(request, response).catch((error: unknown) => {
       this.#context.log.error({ err: error }, "a request failed");
       if (response.headersSent) response.destroy();
-      else response.writeHead(500, { connection: "close" }).end();
+      else response.writeHead(failureOf(error).status, { connection: "close" }).end();
     });
   }
 
