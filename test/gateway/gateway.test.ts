@@ -156,7 +156,15 @@ test("stopping refuses what is new, lets what is under way finish, and leaves no
 
 test("an operator's limits hold for whatever is established", async () => {
   const gateway = await start({
-    limits: [{ mechanism: "socks", "per-principal": 1, principals: { eve: 0 }, absolute: "1h" }],
+    limits: [
+      {
+        mechanism: "socks",
+        "per-principal": 1,
+        principals: { eve: 0 },
+        absolute: "1h",
+        "retain-ended": "10m",
+      },
+    ],
   });
   const socks = (principal: string): Promise<Established> =>
     gateway.kernel.establish({ mechanism: "socks", mode: "full-duplex", principal });
@@ -164,6 +172,8 @@ test("an operator's limits hold for whatever is established", async () => {
   assert.equal(record.absoluteAt, record.createdAt + 3_600_000);
   await assert.rejects(socks("ada"), /may have 1 socks sessions/);
   await assert.rejects(socks("eve"), /may have 0 socks sessions/);
+  const ended = (await gateway.kernel.end(record, { reason: "finished" }))?.ended;
+  assert.equal(ended?.purgeAt, (ended?.at ?? 0) + 600_000);
 });
 
 test("refuses to show the admin port to others without TLS, unless told to in so many words", async () => {

@@ -4,6 +4,7 @@ import { after, test } from "node:test";
 import type {
   CloseCause,
   CredentialKey,
+  Established,
   KernelOptions,
   SessionRecord,
   SessionStore,
@@ -591,6 +592,40 @@ test("an ended session is forgotten when its time is over, not before", async ()
   assert.equal(await kernel.sweep(), 1);
   assert.equal(await kernel.lookUp(record.handle, { ended: true }), undefined);
   assert.deepEqual(await kernel.store.timeline(record.handle), []);
+});
+
+test("each mechanism's ended sessions are remembered for as long as it says, and late use is known as such until then", async () => {
+  const mechanisms = { web: { retainEndedMs: 60_000 }, socks: { retainEndedMs: 1 } };
+  const policy = { retainEndedMs: 20_000, receiptMs: 5_000, sweepMs: 1e12, mechanisms };
+  const { kernel, clock } = await bench({ policy });
+  const made = new Map<string, Established>();
+  for (const mechanism of ["web", "dialog", "socks"]) {
+    const session = await kernel.establish({ mechanism, mode: "full-duplex", principal: "alice" });
+    made.set(mechanism, session);
+    await kernel.end(session.record, { reason: "finished" });
+  }
+  const known = async (): Promise<string[]> => {
+    await kernel.sweep();
+    const found: string[] = [];
+    for (const [mechanism, { secret }] of made) {
+      const answer = await kernel.present(secret?.reveal() ?? "");
+      assert.equal(answer.good, false);
+      if (!answer.good && answer.why === "ended") found.push(mechanism);
+      else assert.equal(!answer.good && answer.why, "unknown");
+    }
+    return found;
+  };
+  clock.advance(4_999);
+  assert.deepEqual(await known(), ["web", "dialog", "socks"], "receipts have their time, whatever was said");
+  clock.advance(1);
+  assert.deepEqual(await known(), ["web", "dialog"]);
+  clock.advance(15_000);
+  assert.deepEqual(await known(), ["web"]);
+  clock.advance(39_999);
+  assert.deepEqual(await known(), ["web"]);
+  clock.advance(1);
+  assert.deepEqual(await known(), []);
+  assert.deepEqual((await kernel.store.list({ term: "ended", limit: 10 })).found, []);
 });
 
 test("an operator's limits by mechanism cut down what the mechanism asks for", async () => {
