@@ -3,6 +3,7 @@ import type { Clock } from "../../kernel/clock.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import type { Following } from "../../kernel/following.ts";
 import type { JournalDraft, JournalEntry } from "../../kernel/journal.ts";
+import { isLongGone } from "../../kernel/nodes.ts";
 import type { Json, SessionRecord } from "../../kernel/record.ts";
 import { credentialKeys, dueAt, indexTerms } from "../../kernel/record.ts";
 import type { CredentialKey, Handle } from "../../kernel/secret.ts";
@@ -233,6 +234,8 @@ export class MemoryStore implements SessionStore {
   async putNode(node: NodeLease, expect: number): Promise<boolean> {
     this.#assertOpen();
     if ((this.#nodes.get(node.id)?.epoch ?? 0) !== expect) return false;
+    if (node.epoch > expect)
+      for (const one of this.#nodes.values()) if (isLongGone(one, node.startedAt)) this.#nodes.delete(one.id);
     this.#nodes.set(node.id, node);
     return true;
   }
