@@ -1,15 +1,14 @@
 import type { Json } from "../../../kernel/index.ts";
-import type { WebSession } from "../session.ts";
+import { WebSession } from "../session.ts";
 
-/** Where an adapter leaves a request's session, besides the property that the framework's users expect. */
-const SESSION: unique symbol = Symbol("holdfast.session");
-
-type Carrier = object & { [SESSION]?: WebSession<Json> };
+/** A request or context with its session where users of its framework expect it. */
+export type Carrier = object & { session?: unknown };
 
 export function carry(carrier: object, session: WebSession<Json>): void {
-  (carrier as Carrier)[SESSION] = session;
+  (carrier as Carrier).session = session;
 }
 
 export function carried(carrier: object): WebSession<Json> | undefined {
-  return (carrier as Carrier)[SESSION];
+  const { session } = carrier as Carrier;
+  return session instanceof WebSession ? session : undefined;
 }

@@ -22,7 +22,6 @@ export function koa<Data extends Json>(web: Web<Data>): KoaMiddleware {
       return;
     }
     carry(context, session);
-    Reflect.set(context, "session", session);
     await next();
   };
 }
