@@ -6,7 +6,7 @@ import { judge, usableUntil } from "./judge.ts";
 import type { EndOptions, Presentation } from "./requests.ts";
 import type { SessionRecord } from "./record.ts";
 import type { CredentialKey, Handle } from "./secret.ts";
-import { credentialKey, keyOfDigest, secretDigest } from "./secret.ts";
+import { credentialKey, secretDigest } from "./secret.ts";
 import type { Found, MaybePromise } from "./store.ts";
 
 export interface GateParts {
@@ -32,15 +32,18 @@ export class Gate {
   }
 
   verify(presented: string): MaybePromise<SessionRecord | undefined> {
-    const digest = secretDigest(presented);
-    if (digest === undefined) {
+    const recalled = this.#recall(presented);
+    if (recalled !== undefined) return recalled;
+    const key = credentialKey(presented);
+    if (key === undefined) {
       this.#core.tally("unknown");
       return undefined;
     }
-    const now = this.#core.clock.now();
-    const recalled = this.#feed.live ? this.#core.store.recall?.(digest, now) : undefined;
-    if (recalled !== undefined && this.#passesBarriers(recalled, now)) return recalled;
-    return this.#lookUp(keyOfDigest(presented, digest));
+    if (!this.#feed.live) return this.#verifySlowly(key);
+    const found = this.#core.store.find(key);
+    if (found instanceof Promise)
+      return found.then((late) => this.#quick(late, key) ?? this.#settle(late, key));
+    return this.#quick(found, key) ?? this.#settle(found, key);
   }
 
   async present(presented: string): Promise<Presentation> {
@@ -53,12 +56,15 @@ export class Gate {
     return this.#present(key, await this.#core.store.find(key, { fresh: !this.#feed.live }));
   }
 
-  #lookUp(key: CredentialKey): MaybePromise<SessionRecord | undefined> {
-    if (!this.#feed.live) return this.#verifySlowly(key);
-    const found = this.#core.store.find(key);
-    if (found instanceof Promise)
-      return found.then((late) => this.#quick(late, key) ?? this.#settle(late, key));
-    return this.#quick(found, key) ?? this.#settle(found, key);
+  /** What a cache answers without a look at the record; `undefined` when there is none or it does not know. */
+  #recall(presented: string): SessionRecord | undefined {
+    const { store, clock } = this.#core;
+    if (store.recall === undefined || !this.#feed.live) return undefined;
+    const digest = secretDigest(presented);
+    if (digest === undefined) return undefined;
+    const now = clock.now();
+    const record = store.recall(digest, now);
+    return record !== undefined && this.#passesBarriers(record, now) ? record : undefined;
   }
 
   /** The whole check for the usual case; `undefined` sends the caller the long way round. */
