@@ -146,8 +146,8 @@ export class NodeLeases {
 }
 
 /**
- * Whether a lease may be forgotten when another process takes a name: people have had the time to see that the node is gone,
- * and its sessions were others' long before that.
+ * Whether a store is to forget this lease when another process takes a name, which is `putNode` with an epoch above the
+ * expected one: people have had the time to see that the node is gone, and its sessions were others' long before that.
  */
 export function isLongGone({ gone, until }: NodeLease, at: number): boolean {
   return gone === true && until + GONE_KEPT_MS <= at;

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { tmpdir } from "node:os";
@@ -14,6 +13,7 @@ import type { Established } from "../../src/kernel/index.ts";
 import { createKernel } from "../../src/kernel/index.ts";
 import { createSessions } from "../../src/mechanisms/web/index.ts";
 import { lmdb } from "../../src/store/lmdb/index.ts";
+import { selfSigned } from "../peers/certificate.ts";
 
 const folders: string[] = [];
 const running = new Set<Gateway>();
@@ -256,30 +256,6 @@ test("an oversized or broken request is answered and harms nobody", async () => 
   assert.equal(status, 431);
   assert.equal((await fetch(`${listener.address}/verify`)).status, 401);
 });
-
-function selfSigned(place: string, name: string): void {
-  execFileSync(
-    "openssl",
-    [
-      "req",
-      "-x509",
-      "-newkey",
-      "ec",
-      "-pkeyopt",
-      "ec_paramgen_curve:prime256v1",
-      "-nodes",
-      "-days",
-      "2",
-      "-subj",
-      `/CN=${name}`,
-      "-keyout",
-      join(place, `${name}.key`),
-      "-out",
-      join(place, `${name}.crt`),
-    ],
-    { stdio: "ignore" },
-  );
-}
 
 function servedName(origin: string): Promise<string> {
   const { hostname, port } = new URL(origin);

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
@@ -15,6 +14,7 @@ import { hashPassword } from "../../src/mechanisms/socks/index.ts";
 import { getFile, putFile } from "../../src/mechanisms/transfer/client/files.ts";
 import { TransferError } from "../../src/mechanisms/transfer/client/index.ts";
 import { createSessions } from "../../src/mechanisms/web/index.ts";
+import { selfSigned } from "../peers/certificate.ts";
 
 const TOKEN = "correct-horse-battery";
 const BYTES = 300_000;
@@ -281,13 +281,7 @@ test("a gateway that stops in mid-upload keeps what came, and the next one goes 
 });
 
 test("it speaks TLS where it is given a certificate", async () => {
-  const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
-  const openssl = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-  execFileSync(
-    "openssl",
-    [...openssl, "-subj", "/CN=localhost", "-days", "2", "-keyout", key, "-out", cert],
-    { stdio: "ignore" },
-  );
+  const { key, cert } = selfSigned(folder);
   const { gateway, endpoint } = await gatewayOf(`    tls: { cert: ${cert}, key: ${key} }\n`);
   try {
     assert.match(endpoint, /^https:/);
