@@ -20,7 +20,10 @@ export interface SessionStore {
   /** Who sees what is written here: this process, the machine, or every node. */
   readonly reach: "process" | "machine" | "network";
 
-  /** The record that `key` leads to (in any of its credential slots, live or ended) with its principal's epoch. */
+  /**
+   * The record that `key` leads to (in any of its credential slots, live or ended) with its principal's epoch. What is
+   * answered at once may come from a cache; what a promise brings was read after the call.
+   */
   find(key: CredentialKey, options?: ReadOptions): MaybePromise<Found | undefined>;
   get(handle: Handle, options?: ReadOptions): MaybePromise<Found | undefined>;
   /**
