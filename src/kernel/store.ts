@@ -93,7 +93,10 @@ export interface SessionStore {
   /** Drops a ticket untaken. */
   dropTicket(key: string): Promise<void>;
 
-  /** Writes a node's lease if its stored fencing epoch is `expect` (0: never seen). False when another process has it. */
+  /**
+   * Writes a node's lease if its stored fencing epoch is `expect` (0: there is none). False when another process has it.
+   * With an epoch above `expect` a name is taken: leases that are `isLongGone` at `node.startedAt` are forgotten then.
+   */
   putNode(node: NodeLease, expect: number): Promise<boolean>;
   nodes(): Promise<readonly NodeLease[]>;
 
