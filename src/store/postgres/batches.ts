@@ -7,9 +7,8 @@ import {
   indexTerms,
   shardOfPrincipal,
 } from "../../kernel/index.ts";
-import { column } from "./column.ts";
+import { column, SEPARATOR } from "./column.ts";
 import { BARRIER_LOCK } from "./governance-functions.ts";
-import { SEPARATOR } from "./write-functions.ts";
 
 // Batches of writes as the arrays their functions take. Items go by handle and keys by key (write-functions.ts).
 

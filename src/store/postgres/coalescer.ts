@@ -17,11 +17,16 @@ export interface CoalescerOptions<Item, Outcome> {
  */
 export class Coalescer<Item, Outcome> {
   readonly #options: CoalescerOptions<Item, Outcome>;
+  /** In the order of arrival, which is that of their deadlines. */
   #queue: Waiting<Item, Outcome>[] = [];
-  #scheduled = false;
+  /**
+   * What is under way in each lane. Neither a set nor a list of everything unsettled: those keep what is done with from
+   * an early collection (a set's old tables refer to its newer ones), which costs more than all the rest.
+   */
+  readonly #lanes: (readonly Waiting<Item, Outcome>[])[];
   #busy = 0;
-  /** Everything not yet settled, by deadline: that is the order of arrival. */
-  #unsettled: Waiting<Item, Outcome>[] = [];
+  #scheduled = false;
+  /** One for everything that waits; it rarely finds anything. */
   #timer: NodeJS.Timeout | undefined;
   #closed: Error | undefined;
   items = 0;
@@ -29,17 +34,16 @@ export class Coalescer<Item, Outcome> {
 
   constructor(options: CoalescerOptions<Item, Outcome>) {
     this.#options = options;
+    this.#lanes = Array.from({ length: options.lanes }, () => []);
   }
 
   do(item: Item): Promise<Outcome> {
     if (this.#closed !== undefined) return Promise.reject(this.#closed);
     return new Promise((resolve, reject) => {
       const deadline = performance.now() + this.#options.timeoutMs;
-      const waiting = { item, deadline, settled: false, resolve, reject };
       this.items++;
-      this.#queue.push(waiting);
-      this.#unsettled.push(waiting);
-      this.#timer ??= setTimeout(() => this.#expire(), this.#options.timeoutMs);
+      this.#queue.push({ item, deadline, settled: false, resolve, reject });
+      this.#timer ??= setTimeout(this.#expire, this.#options.timeoutMs);
       this.#schedule();
     });
   }
@@ -48,26 +52,29 @@ export class Coalescer<Item, Outcome> {
   close(error: Error): void {
     this.#closed = error;
     clearTimeout(this.#timer);
-    for (const waiting of this.#unsettled) settle(waiting, () => waiting.reject(error));
-    this.#unsettled = [];
+    for (const batch of [this.#queue, ...this.#lanes]) refuse(batch, error);
     this.#queue = [];
   }
 
   #schedule(): void {
     if (this.#scheduled || this.#busy >= this.#options.lanes) return;
     this.#scheduled = true;
-    setImmediate(() => {
-      this.#scheduled = false;
-      while (this.#queue.length > 0 && this.#busy < this.#options.lanes) void this.#flush(this.#nextBatch());
-    });
+    setImmediate(this.#start);
   }
+
+  readonly #start = (): void => {
+    this.#scheduled = false;
+    while (this.#queue.length > 0 && this.#busy < this.#options.lanes) {
+      void this.#flush(this.#nextBatch());
+    }
+  };
 
   #nextBatch(): Waiting<Item, Outcome>[] {
     const { identity, maxBatch } = this.#options;
-    const waiting = this.#queue.filter((one) => !one.settled);
+    const waiting = this.#queue;
     if (identity === undefined) {
-      this.#queue = waiting.slice(maxBatch);
-      return waiting.slice(0, maxBatch);
+      this.#queue = waiting.splice(maxBatch);
+      return waiting;
     }
     const batch: Waiting<Item, Outcome>[] = [];
     const names = new Set<string>();
@@ -83,9 +90,11 @@ export class Coalescer<Item, Outcome> {
     return batch;
   }
 
-  async #flush(batch: Waiting<Item, Outcome>[]): Promise<void> {
+  async #flush(batch: readonly Waiting<Item, Outcome>[]): Promise<void> {
     const last = batch.at(-1);
     if (last === undefined) return;
+    const lane = this.#lanes.findIndex((running) => running.length === 0);
+    this.#lanes[lane] = batch;
     this.#busy++;
     this.batches++;
     try {
@@ -94,31 +103,36 @@ export class Coalescer<Item, Outcome> {
         batch.map((one) => one.item),
         timeoutMs,
       );
-      for (const [i, one] of batch.entries()) {
+      for (let i = 0; i < batch.length; i++) {
+        const one = batch[i];
+        if (one === undefined || one.settled) continue;
+        one.settled = true;
         // `run` answers as many outcomes as it had items.
-        settle(one, () => one.resolve(outcomes[i] as Outcome));
+        one.resolve(outcomes[i] as Outcome);
       }
     } catch (error) {
-      for (const one of batch) settle(one, () => one.reject(error));
+      refuse(batch, error);
     } finally {
+      this.#lanes[lane] = [];
       this.#busy--;
       if (this.#queue.length > 0) this.#schedule();
     }
   }
 
-  #expire(): void {
+  readonly #expire = (): void => {
     this.#timer = undefined;
     const now = performance.now();
-    let at = 0;
-    for (; at < this.#unsettled.length; at++) {
-      const one = this.#unsettled[at];
-      if (one === undefined || (!one.settled && one.deadline > now)) break;
-      settle(one, () => one.reject(late(this.#options.timeoutMs)));
+    let next = Infinity;
+    for (const batch of [this.#queue, ...this.#lanes]) {
+      for (const one of batch) {
+        if (one.settled) continue;
+        if (one.deadline > now) next = Math.min(next, one.deadline);
+        else refuse([one], late(this.#options.timeoutMs));
+      }
     }
-    this.#unsettled.splice(0, at);
-    const next = this.#unsettled[0];
-    if (next !== undefined) this.#timer = setTimeout(() => this.#expire(), Math.max(1, next.deadline - now));
-  }
+    this.#queue = this.#queue.filter((one) => !one.settled);
+    if (next < Infinity) this.#timer = setTimeout(this.#expire, Math.max(1, next - now));
+  };
 }
 
 interface Waiting<Item, Outcome> {
@@ -129,10 +143,12 @@ interface Waiting<Item, Outcome> {
   readonly reject: (error: unknown) => void;
 }
 
-function settle<Item, Outcome>(waiting: Waiting<Item, Outcome>, how: () => void): void {
-  if (waiting.settled) return;
-  waiting.settled = true;
-  how();
+function refuse<Item, Outcome>(all: readonly Waiting<Item, Outcome>[], error: unknown): void {
+  for (const one of all) {
+    if (one.settled) continue;
+    one.settled = true;
+    one.reject(error);
+  }
 }
 
 function late(timeoutMs: number): HoldfastError {

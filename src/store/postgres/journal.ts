@@ -18,6 +18,8 @@ export class Journal {
   readonly #ready: () => Promise<void>;
   readonly #wake: Wake;
   readonly #page: (values: unknown[]) => PostgresStatement;
+  /** Reads of this turn that are not sent yet, by what they ask. */
+  readonly #unsent = new Map<string, Promise<readonly PostgresRow[]>>();
 
   constructor(database: Database, settings: Settings, ready: () => Promise<void>, wake: Wake) {
     this.#database = database;
@@ -72,7 +74,7 @@ export class Journal {
 
   /** `reading` undefined: from now on. */
   async #read(reading: Reading | undefined): Promise<Page> {
-    const rows = await this.#database.run(this.#page(pageValues(reading)), this.#settings.timeoutMs);
+    const rows = await this.#rows(pageValues(reading));
     const [head] = rows;
     if (head === undefined || !booleanIn(head, "alive")) return this.#revive();
     const generation = textIn(head, "generation");
@@ -93,6 +95,22 @@ export class Journal {
     const place = entryPlace(generation, last);
     const next = { ...reading, afterXid: place.xid, afterSeq: place.seq, until: reading.until ?? snapshot };
     return { gap: false, complete: false, entries, place, next };
+  }
+
+  /**
+   * A hint wakes all followers of this process in one turn, and those that were at the same place before read the same:
+   * once for all of them. It is sent when all have asked, so that it sees whatever any of them must see.
+   */
+  #rows(values: unknown[]): Promise<readonly PostgresRow[]> {
+    const asked = JSON.stringify(values);
+    const shared = this.#unsent.get(asked);
+    if (shared !== undefined) return shared;
+    const rows = new Promise<void>((resolve) => process.nextTick(resolve)).then(() => {
+      this.#unsent.delete(asked);
+      return this.#database.run(this.#page(values), this.#settings.timeoutMs);
+    });
+    this.#unsent.set(asked, rows);
+    return rows;
   }
 
   /** The journal's first user after a crash begins its new generation; then it is read from its beginning. */

@@ -1,3 +1,5 @@
+import { SEPARATOR_SQL } from "./column.ts";
+
 /**
  * What is read, as functions: their plans are made once for each connection, always follow the indexes (a plan made
  * while the tables were small would not), and see one snapshot (STABLE), so that a rotation is seen whole or not at all.
@@ -5,25 +7,29 @@
  */
 export function readFunctions(S: string): string {
   return `
-create function ${S}.find_sessions(p_keys text[], p_handles text[])
-returns table (asked text, record text, epoch float8)
-language plpgsql stable rows 100 set enable_seqscan = off set jit = off as $$
+-- One text for all that is found, "n epoch record" each, n being the place of what was asked: a row for each would cost
+-- more on both sides than to find it.
+create function ${S}.find_by_keys(p_keys text[]) returns text
+language plpgsql stable set enable_seqscan = off set jit = off as $$
 begin
-  if cardinality(p_keys) > 0 then
-    return query
-      select k.key, s.record, coalesce(p.epoch, 0)::float8
-        from unnest(p_keys) as k(key)
-        cross join lateral (select c.handle from ${S}.credential c where c.key = k.key limit 1) as c
-        cross join lateral (select s.record, s.principal from ${S}.session s where s.handle = c.handle limit 1) as s
-        left join lateral (select p.epoch from ${S}.principal p where p.name = s.principal limit 1) as p on true;
-  end if;
-  if cardinality(p_handles) > 0 then
-    return query
-      select h.handle, s.record, coalesce(p.epoch, 0)::float8
-        from unnest(p_handles) as h(handle)
-        cross join lateral (select s.record, s.principal from ${S}.session s where s.handle = h.handle limit 1) as s
-        left join lateral (select p.epoch from ${S}.principal p where p.name = s.principal limit 1) as p on true;
-  end if;
+  return (
+    select string_agg(k.n || ' ' || coalesce(p.epoch, 0) || ' ' || s.record, ${SEPARATOR_SQL})
+      from unnest(p_keys) with ordinality as k(key, n)
+      cross join lateral (select c.handle from ${S}.credential c where c.key = k.key limit 1) as c
+      cross join lateral (select s.record, s.principal from ${S}.session s where s.handle = c.handle limit 1) as s
+      left join lateral (select p.epoch from ${S}.principal p where p.name = s.principal limit 1) as p on true
+  );
+end $$;
+
+create function ${S}.find_by_handles(p_handles text[]) returns text
+language plpgsql stable set enable_seqscan = off set jit = off as $$
+begin
+  return (
+    select string_agg(h.n || ' ' || coalesce(p.epoch, 0) || ' ' || s.record, ${SEPARATOR_SQL})
+      from unnest(p_handles) with ordinality as h(handle, n)
+      cross join lateral (select s.record, s.principal from ${S}.session s where s.handle = h.handle limit 1) as s
+      left join lateral (select p.epoch from ${S}.principal p where p.name = s.principal limit 1) as p on true
+  );
 end $$;
 
 create function ${S}.standings(p_principals text[])

@@ -12,7 +12,7 @@ import { decodeRecord } from "../../kernel/index.ts";
 import type { PostgresStatement } from "./client.ts";
 import { numberIn, prepared, textIn } from "./client.ts";
 import { Coalescer } from "./coalescer.ts";
-import { column } from "./column.ts";
+import { column, SEPARATOR, textArray } from "./column.ts";
 import { parsePlace } from "./cursor.ts";
 import type { Database } from "./database.ts";
 import { entryFrom } from "./journal.ts";
@@ -20,18 +20,12 @@ import type { Settings } from "./options.ts";
 
 type Prepared = (values: unknown[]) => PostgresStatement;
 
-/** By key or by handle. */
-interface Wanted {
-  readonly by: "key" | "handle";
-  readonly text: string;
-}
-
 export class Reads {
   readonly #database: Database;
   readonly #settings: Settings;
-  readonly #finds: Coalescer<Wanted, Found | undefined>;
+  readonly #byKey: Coalescer<string, Found | undefined>;
+  readonly #byHandle: Coalescer<string, Found | undefined>;
   readonly #standings: Coalescer<string | undefined, Standing>;
-  readonly #find: Prepared;
   readonly #standing: Prepared;
   readonly #list: Prepared;
   readonly #due: Prepared;
@@ -42,16 +36,23 @@ export class Reads {
     this.#settings = settings;
     const { timeoutMs, maxBatch } = settings;
     const S = `"${settings.schema}"`;
-    this.#find = prepared(`select * from ${S}.find_sessions($1, $2)`);
     this.#standing = prepared(`select * from ${S}.standings($1)`);
     this.#list = prepared(`select * from ${S}.list_sessions($1, $2, $3)`);
     this.#due = prepared(`select * from ${S}.due_sessions($1, $2)`);
     this.#timeline = prepared(
       `select h.generation, t.* from ${S}.journal_head() h cross join lateral ${S}.timeline_page($1, $2, $3) t`,
     );
-    const run = (items: readonly Wanted[], ms: number): Promise<readonly (Found | undefined)[]> =>
-      this.#findAll(items, ms);
-    this.#finds = new Coalescer({ run, maxBatch, lanes: LANES, timeoutMs });
+    const finding = (by: string): Coalescer<string, Found | undefined> => {
+      const find = prepared(`select ${S}.find_by_${by}($1) as found`);
+      return new Coalescer({
+        run: (asked, ms) => this.#findAll(find, asked, ms),
+        maxBatch,
+        lanes: LANES,
+        timeoutMs,
+      });
+    };
+    this.#byKey = finding("keys");
+    this.#byHandle = finding("handles");
     this.#standings = new Coalescer({
       run: (principals, ms) => this.#standingOfAll(principals, ms),
       maxBatch,
@@ -61,11 +62,11 @@ export class Reads {
   }
 
   find(key: CredentialKey): Promise<Found | undefined> {
-    return this.#finds.do({ by: "key", text: column(key) });
+    return this.#byKey.do(column(key));
   }
 
   get(handle: Handle): Promise<Found | undefined> {
-    return this.#finds.do({ by: "handle", text: column(handle) });
+    return this.#byHandle.do(column(handle));
   }
 
   standing(principal: string | undefined): Promise<Standing> {
@@ -112,29 +113,36 @@ export class Reads {
   }
 
   stats(): Readonly<Record<string, number>> {
-    return { reads: this.#finds.items, readBatches: this.#finds.batches };
+    return {
+      reads: this.#byKey.items + this.#byHandle.items,
+      readBatches: this.#byKey.batches + this.#byHandle.batches,
+    };
   }
 
   close(error: Error): void {
-    this.#finds.close(error);
+    this.#byKey.close(error);
+    this.#byHandle.close(error);
     this.#standings.close(error);
   }
 
-  async #findAll(items: readonly Wanted[], timeoutMs: number): Promise<readonly (Found | undefined)[]> {
-    const keys = new Set<string>();
-    const handles = new Set<string>();
-    for (const { by, text } of items) (by === "key" ? keys : handles).add(text);
-    const rows = await this.#database.run(this.#find([[...keys], [...handles]]), timeoutMs);
-    const found = new Map<string, Found>();
-    for (const row of rows) {
-      const one = { record: decodeRecord(textIn(row, "record")), epoch: numberIn(row, "epoch") };
-      found.set(textIn(row, "asked"), one);
+  async #findAll(
+    find: Prepared,
+    asked: readonly string[],
+    timeoutMs: number,
+  ): Promise<readonly (Found | undefined)[]> {
+    const [row] = await this.#database.run(find([textArray(asked)]), timeoutMs);
+    const found = asked.map((): Found | undefined => undefined);
+    // Nothing at all was found.
+    if (row === undefined || row["found"] === null) return found;
+    for (const text of textIn(row, "found").split(SEPARATOR)) {
+      const first = text.indexOf(" ");
+      const second = text.indexOf(" ", first + 1);
+      found[Number(text.slice(0, first)) - 1] = {
+        record: decodeRecord(text.slice(second + 1)),
+        epoch: Number(text.slice(first + 1, second)),
+      };
     }
-    // A handle is never mistaken for a key, nor the other way round: only what was asked for so is answered so.
-    return items.map(({ by, text }) => {
-      const one = found.get(text);
-      return by === "handle" && one !== undefined && column(one.record.handle) !== text ? undefined : one;
-    });
+    return found;
   }
 
   async #standingOfAll(

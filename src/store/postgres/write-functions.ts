@@ -1,9 +1,4 @@
-/**
- * Texts that are JSON come joined by a character that JSON never holds unescaped: an array of them would be escaped and
- * unescaped a second time, which costs more than all the rest.
- */
-export const SEPARATOR = "\u001e";
-const SEPARATOR_SQL = "E'\\x1e'";
+import { SEPARATOR_SQL } from "./column.ts";
 
 /**
  * What is written, as functions: one round trip and one transaction for a whole batch, with an outcome for each item.

@@ -1,11 +1,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
+import type { Change, Following } from "../../../src/kernel/index.ts";
 import { isHoldfastError } from "../../../src/kernel/index.ts";
+import type { PostgresClient, PostgresRow } from "../../../src/store/postgres/client.ts";
 import { Coalescer } from "../../../src/store/postgres/coalescer.ts";
-import { column } from "../../../src/store/postgres/column.ts";
+import { column, textArray } from "../../../src/store/postgres/column.ts";
 import { formatPlace, parsePlace } from "../../../src/store/postgres/cursor.ts";
+import { Database } from "../../../src/store/postgres/database.ts";
 import { postgres } from "../../../src/store/postgres/index.ts";
+import { Journal } from "../../../src/store/postgres/journal.ts";
+import { settingsFrom } from "../../../src/store/postgres/options.ts";
+import { Wake } from "../../../src/store/postgres/wake.ts";
 
 test("different texts stay different in a column, and none holds what PostgreSQL cannot", () => {
   const character = fc.constantFrom("a", "\\", "\0", "\ud800", "\udc00", "𝄞", "é", "#", "0", "5c");
@@ -25,6 +31,12 @@ test("different texts stay different in a column, and none holds what PostgreSQL
     }),
     { numRuns: 2_000 },
   );
+});
+
+test("texts become one parameter, with what an array's text gives a meaning to taken by the letter", () => {
+  assert.equal(textArray([]), "{}");
+  assert.equal(textArray(["a-_0", "", "NULL"]), '{"a-_0","","NULL"}');
+  assert.equal(textArray(['"', "\\", "a,b", "{}", " "]), '{"\\"","\\\\","a,b","{}"," "}');
 });
 
 test("a cursor says the place it was made from, and nothing else is one", () => {
@@ -153,6 +165,47 @@ test("a failed batch fails those in it and nobody else", async () => {
   fail = false;
   assert.equal(await coalescer.do(2), 2);
   coalescer.close(new Error("over"));
+});
+
+test("followers that look at one moment share the look, and each is told", async () => {
+  let looks = 0;
+  let found: PostgresRow = { xid: null };
+  const client: PostgresClient = {
+    query: async ({ text }) => {
+      if (!text.includes("journal_page")) return { rows: [] };
+      looks++;
+      return { rows: [{ generation: "1", trimmed: "0", snapshot: "10:10:", alive: true, ...found }] };
+    },
+    on: () => undefined,
+    removeListener: () => undefined,
+    release: () => undefined,
+  };
+  const settings = settingsFrom({ pollMs: 60_000 });
+  const database = new Database({ connect: async () => client }, settings);
+  const wake = new Wake(database, settings);
+  const journal = new Journal(database, settings, async () => undefined, wake);
+  const over = new AbortController();
+  const heard: Change[][] = [[], []];
+  const followings = heard.map(() => journal.follow("now", over.signal));
+  const ends = followings.map(async (following, i) => {
+    for await (const change of following) heard[i]?.push(change);
+  });
+  const caughtUp = (following: Following): Promise<void> => following.caughtUp();
+  await Promise.all(followings.map(caughtUp));
+  looks = 0;
+  await Promise.all(followings.map(caughtUp));
+  assert.equal(looks, 1);
+  found = { xid: "9", seq: "1", horizon: "9", entry: '{"at":1,"phase":"governance","event":"note"}' };
+  await Promise.all(followings.map(caughtUp));
+  assert.equal(looks, 2);
+  for (const changes of heard)
+    assert.deepEqual(
+      changes.map(({ type }) => type),
+      ["live", "entries"],
+    );
+  over.abort();
+  wake.close();
+  await Promise.all(ends);
 });
 
 test("options that make no sense are refused before anything is connected", () => {
