@@ -137,14 +137,13 @@ export class RoundTrips {
     giveUpAt: number,
     sender: Sender,
   ): Promise<unknown> {
-    const tail = [keys.length, ...keys, ...args];
     try {
-      return await sender(shard, ["EVALSHA", script.sha, ...tail], giveUpAt);
+      return await sender(shard, ["EVALSHA", script.sha, keys.length, ...keys, ...args], giveUpAt);
     } catch (error) {
       // The server was restarted, or SCRIPT FLUSH: it has not run, and EVAL makes it known again.
       if (errorWord(error) !== "NOSCRIPT") throw error;
       this.counts.scriptsSent++;
-      return sender(shard, ["EVAL", script.source, ...tail], giveUpAt);
+      return sender(shard, ["EVAL", script.source, keys.length, ...keys, ...args], giveUpAt);
     }
   }
 
