@@ -2,6 +2,7 @@
 import type { Json } from "./kernel/index.ts";
 import type { Sessions, SessionsOptions } from "./mechanisms/web/index.ts";
 import { createSessions as overStore } from "./mechanisms/web/index.ts";
+import { settings } from "./mechanisms/web/options.ts";
 import { lmdb } from "./store/lmdb/index.ts";
 import { nearCache } from "./store/near/index.ts";
 
@@ -16,6 +17,8 @@ export * from "./mechanisms/web/index.ts";
 export function createSessions<Data extends Json = Json>(
   options: SessionsOptions & { readonly initial?: Data } = {},
 ): Sessions<Data> {
+  // Before anything is opened: a typo must not leave a folder behind.
+  settings(options);
   if (options.kernel !== undefined) return overStore(options);
   const store = options.store ?? lmdb({ path: "./data" });
   return overStore({ ...options, store: store.reach === "process" ? store : nearCache(store) });

@@ -11,6 +11,7 @@ import { HoldfastError, isHoldfastError } from "../../kernel/index.ts";
 import type { SetCookie } from "./codec.ts";
 import { COOKIE_LIMITS, readBearer, readCookie, writeCookie } from "./codec.ts";
 import type { Exchange, Refusal } from "./exchange.ts";
+import { assertLogin, assertStepUp } from "./login.ts";
 import { crossSiteVerdict } from "./machine.ts";
 import type { Settings } from "./options.ts";
 import type { Login, StepUp } from "./session.ts";
@@ -26,7 +27,11 @@ export interface Opened<Data extends Json> {
 export class Web<Data extends Json> {
   readonly kernel: Kernel;
   readonly settings: Settings;
+  /** Names the place on a request where its session of these is. */
+  readonly slot: symbol = Symbol("holdfast.session");
   readonly #initial: Data | undefined;
+  /** Browsers that are coming back, by what remembers them: requests that arrive together come back once. */
+  readonly #comingBack = new Map<Handle, Promise<SessionRecord>>();
 
   constructor(kernel: Kernel, settings: Settings, initial: Data | undefined) {
     this.kernel = kernel;
@@ -88,9 +93,11 @@ export class Web<Data extends Json> {
     };
   }
 
+  /** A request with a bearer token has no cross-site check, so its cookies must not count. */
   #presented(exchange: Exchange, cookies: string | undefined): string | undefined {
-    const fromCookie = cookies === undefined ? undefined : readCookie(cookies, this.settings.cookie.name);
-    return fromCookie ?? this.#bearer(exchange);
+    const bearer = this.#bearer(exchange);
+    if (bearer !== undefined || cookies === undefined) return bearer;
+    return readCookie(cookies, this.settings.cookie.name);
   }
 
   #bearer(exchange: Exchange): string | undefined {
@@ -106,9 +113,15 @@ export class Web<Data extends Json> {
     const { rotateEveryMs } = this.settings;
     if (rotateEveryMs !== undefined && this.#bearer(exchange) === undefined) {
       const age = this.kernel.clock.now() - (record.credentials.since ?? record.createdAt);
-      if (age >= rotateEveryMs)
-        return this.rotate(exchange, record).then((next) => this.#opened(exchange, next));
+      if (age >= rotateEveryMs) return this.#rotateInTime(exchange, record);
     }
+    return this.#opened(exchange, record);
+  }
+
+  /** A page's requests come together and all see that it is time. One gets the new secret; the grace is for the others. */
+  async #rotateInTime(exchange: Exchange, seen: SessionRecord): Promise<Opened<Data>> {
+    const { record, secret } = await this.kernel.rotateOnce(seen);
+    if (secret !== undefined) this.#issue(exchange, { record, secret });
     return this.#opened(exchange, record);
   }
 
@@ -117,8 +130,9 @@ export class Web<Data extends Json> {
     return refusal === undefined ? { session } : { session, refusal };
   }
 
-  /** A store that does not answer must look neither like a logout nor like a login. */
+  /** A store that does not answer must look neither like a logout nor like a login; a session refused meanwhile is none. */
   #down(exchange: Exchange, error: unknown): Opened<Data> {
+    if (isHoldfastError(error) && REFUSED.has(error.code)) return this.#opened(exchange, undefined);
     if (!isHoldfastError(error, "store-unavailable")) this.kernel.fault(error);
     return this.#opened(exchange, undefined, UNAVAILABLE);
   }
@@ -128,19 +142,40 @@ export class Web<Data extends Json> {
   /** No session, but perhaps a token that this browser may come back with. Each use replaces it; reuse ends the family. */
   #remembered(exchange: Exchange): MaybePromise<Opened<Data>> {
     const cookies = exchange.header("cookie");
-    if (this.settings.rememberMs === undefined || cookies === undefined)
+    if (
+      this.settings.rememberMs === undefined ||
+      cookies === undefined ||
+      this.#bearer(exchange) !== undefined
+    )
       return this.#opened(exchange, undefined);
     const token = readCookie(cookies, this.settings.rememberCookie.name);
-    return token === undefined ? this.#opened(exchange, undefined) : this.#comeBack(exchange, token);
+    return token === undefined ? this.#opened(exchange, undefined) : this.#recognise(exchange, token);
   }
 
-  async #comeBack(exchange: Exchange, token: string): Promise<Opened<Data>> {
-    const family = await this.kernel.verify(token);
-    if (family === undefined || family.mechanism !== REMEMBER || family.principal === undefined) {
-      return this.#opened(exchange, undefined);
+  async #recognise(exchange: Exchange, token: string): Promise<Opened<Data>> {
+    const presented = await this.kernel.present(token);
+    if (!presented.good || presented.record.mechanism !== REMEMBER) return this.#opened(exchange, undefined);
+    // A browser that restores its tabs asks many times at once: all get the session that the first one makes, and only
+    // its answer carries cookies, so that no answer overtakes a newer one with what is worth nothing any more.
+    const { record: family, slot } = presented;
+    let coming = this.#comingBack.get(family.handle);
+    if (coming === undefined) {
+      coming = this.#comeBack(exchange, family, slot === "current").finally(() =>
+        this.#comingBack.delete(family.handle),
+      );
+      this.#comingBack.set(family.handle, coming);
     }
-    const renewed = await this.kernel.rotate(family);
-    this.#setCookie(exchange, this.settings.rememberCookie, renewed.secret.reveal(), family.absoluteAt);
+    return this.#opened(exchange, await coming);
+  }
+
+  async #comeBack(exchange: Exchange, family: SessionRecord, current: boolean): Promise<SessionRecord> {
+    const { secret, record } = current ? await this.kernel.rotateOnce(family) : { record: family };
+    if (secret !== undefined) {
+      this.#setCookie(exchange, this.settings.rememberCookie, secret.reveal(), family.absoluteAt);
+    } else {
+      const made = await this.#madeSince(record);
+      if (made !== undefined) return made;
+    }
     const { at = family.createdAt, amr = [], aal } = family.authentication ?? {};
     const made = await this.kernel.establish({
       ...this.#request(exchange, family.principal),
@@ -151,7 +186,15 @@ export class Web<Data extends Json> {
       data: family.data,
     });
     this.#issue(exchange, made as Required<Established>);
-    return this.#opened(exchange, made.record);
+    return made.record;
+  }
+
+  /** The session that another request has come back with since the token was replaced. */
+  async #madeSince(family: SessionRecord): Promise<SessionRecord | undefined> {
+    const since = family.credentials.since ?? family.createdAt;
+    for await (const child of this.kernel.sessions({ parent: family.handle, mechanism: MECHANISM }))
+      if (child.createdAt >= since) return child;
+    return undefined;
   }
 
   async #remember(exchange: Exchange, login: Login<Data>, data: Json): Promise<SessionRecord> {
@@ -185,6 +228,7 @@ export class Web<Data extends Json> {
     login: Login<Data>,
     before: SessionRecord | undefined,
   ): Promise<Required<Established>> {
+    assertLogin(login);
     if (login.transport !== "token") assertHeadOpen(exchange);
     const mayCarry =
       before !== undefined && (before.principal === undefined || before.principal === login.principal);
@@ -193,6 +237,7 @@ export class Web<Data extends Json> {
     const family = login.remember === true ? await this.#remember(exchange, login, data) : undefined;
     const made = (await this.kernel.establish({
       ...this.#request(exchange, login.principal),
+      ...(before !== undefined && { supersedes: before.handle }),
       authentication: { amr: login.amr ?? [], ...(login.aal !== undefined && { aal: login.aal }) },
       data,
       ...(family !== undefined && { parent: family.handle }),
@@ -216,6 +261,7 @@ export class Web<Data extends Json> {
   }
 
   async stepUp(exchange: Exchange, record: SessionRecord, proof: StepUp): Promise<SessionRecord> {
+    assertStepUp(proof);
     assertHeadOpen(exchange);
     const amr = [...new Set([...(record.authentication?.amr ?? []), ...proof.amr])];
     const aal = proof.aal ?? record.authentication?.aal;
@@ -298,7 +344,7 @@ export class Web<Data extends Json> {
       startedAt: this.kernel.clock.now(),
       ...(principal !== undefined && { principal }),
       ...(idleMs !== undefined && { idleMs }),
-      ...(limits !== undefined && { limit: limits }),
+      ...(limits !== undefined && { limit: limits, evicting: (one: SessionRecord) => this.#rootOf(one) }),
     };
   }
 
@@ -353,6 +399,14 @@ const UNAVAILABLE: Refusal = {
   message: "Sessions cannot be looked up at the moment; try again.",
   headers: { "retry-after": "1" },
 };
+
+/** Why a session that was still there when it was read is none a moment later. */
+const REFUSED: ReadonlySet<string> = new Set([
+  "session-ended",
+  "establish-refused",
+  "locked",
+  "limit-reached",
+]);
 
 export const MECHANISM = "web";
 const REMEMBER = "web-remember";

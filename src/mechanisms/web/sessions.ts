@@ -23,6 +23,7 @@ import type { NodeRequest, NodeResponse } from "./adapters/node.ts";
 import { attach, refuse } from "./adapters/node.ts";
 import { carried } from "./adapters/carrier.ts";
 import type { Refusal } from "./exchange.ts";
+import { assertPrincipal } from "./login.ts";
 import type { SessionsOptions, Span } from "./options.ts";
 import { settings, span } from "./options.ts";
 import { MECHANISM, Web } from "./server.ts";
@@ -113,7 +114,7 @@ export class Sessions<Data extends Json = Json> {
    * @throws HoldfastError `invalid-argument` when no adapter has seen it.
    */
   of(carrier: object): WebSession<Data> {
-    const session = carried(carrier);
+    const session = carried(carrier, this.#web.slot);
     if (session === undefined)
       throw new HoldfastError(
         "invalid-argument",
@@ -157,15 +158,31 @@ export class Sessions<Data extends Json = Json> {
 
   // ── a principal's sessions ──────────────────────────────────────────────────────────────────────────────────
 
-  /** A principal's live web sessions, the last used first. */
+  /**
+   * A principal's live web sessions, the last used first; an empty list when there are none.
+   * @throws HoldfastError `invalid-argument` without a principal: nobody in particular is not everybody.
+   */
   async list(principal: string): Promise<readonly SessionSummary[]> {
+    assertPrincipal(principal);
     const found: SessionRecord[] = [];
     for await (const record of this.kernel.sessions({ principal, mechanism: MECHANISM })) found.push(record);
     return found.sort((a, b) => b.touchedAt - a.touchedAt).map(summary);
   }
 
-  /** Ends one session by its handle (and its browser's "remember me"). False when there was none. */
-  end(handle: Handle, options: { readonly by?: string } = {}): Promise<boolean> {
+  /**
+   * Ends one session by its handle, and its browser's "remember me". With `principal`, only if it is theirs: that is how
+   * a user's own list ends what a form names.
+   * @returns false when there was none, or it is somebody else's.
+   */
+  async end(
+    handle: Handle,
+    options: { readonly by?: string; readonly principal?: string } = {},
+  ): Promise<boolean> {
+    if ("principal" in options) {
+      assertPrincipal(options.principal);
+      const found = await this.kernel.lookUp(handle);
+      if (found?.principal !== options.principal) return false;
+    }
     return this.#web.end(handle, options.by);
   }
 

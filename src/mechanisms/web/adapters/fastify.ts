@@ -53,7 +53,7 @@ export function fastify<Data extends Json>(web: Web<Data>): FastifyPlugin {
           return;
         }
         reply[EXCHANGE] = exchange;
-        carry(request, opened.session);
+        carry(request, web.slot, opened.session);
         request.session = opened.session;
         done();
       };

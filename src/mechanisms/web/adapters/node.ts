@@ -18,11 +18,12 @@ export function attach<Data extends Json>(
 ): MaybePromise<WebSession<Data> | undefined> {
   const opened = web.open(new NodeExchange(request, response));
   return opened instanceof Promise
-    ? opened.then((late) => admit(late, request, response))
-    : admit(opened, request, response);
+    ? opened.then((late) => admit(web, late, request, response))
+    : admit(web, opened, request, response);
 }
 
 function admit<Data extends Json>(
+  web: Web<Data>,
   opened: Opened<Data>,
   request: NodeRequest & { session?: unknown },
   response: NodeResponse,
@@ -31,7 +32,7 @@ function admit<Data extends Json>(
     refuse(response, opened.refusal);
     return undefined;
   }
-  carry(request, opened.session);
+  carry(request, web.slot, opened.session);
   request.session = opened.session;
   return opened.session;
 }
