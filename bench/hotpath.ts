@@ -11,6 +11,8 @@ import { nearCache } from "../src/store/near/index.ts";
 import { median, printTable, rounded } from "./harness.ts";
 
 const CALLS = 100_000;
+/** Headers at a time: what came in with one turn of the event loop. */
+const BATCH = 500;
 
 /** A cookie header to its verified record, the session being in the near cache, for every session in turn. */
 export default async function hotpath(options: { rounds?: number } = {}): Promise<Record<string, unknown>> {
@@ -46,11 +48,17 @@ async function measure(sessions: number, rounds: number): Promise<number[]> {
     if ((await verify(header)) === undefined) throw new Error("a session is missing");
   const ns: number[] = [];
   for (let round = 0; round < rounds; round++) {
-    const order = Array.from({ length: CALLS }, () => headers[Math.floor(Math.random() * sessions)] ?? "");
     let found = 0;
-    const started = process.hrtime.bigint();
-    for (const header of order) if (verify(header) !== undefined) found++;
-    ns.push(Number(process.hrtime.bigint() - started) / CALLS);
+    let spent = 0n;
+    for (let done = 0; done < CALLS; done += BATCH) {
+      const batch = Array.from({ length: BATCH }, () =>
+        arrived(headers[Math.floor(Math.random() * sessions)]),
+      );
+      const started = process.hrtime.bigint();
+      for (const header of batch) if (verify(header) !== undefined) found++;
+      spent += process.hrtime.bigint() - started;
+    }
+    ns.push(Number(spent) / CALLS);
     if (found !== CALLS) throw new Error(`${CALLS - found} sessions were not found`);
   }
   await kernel.close();
@@ -73,4 +81,9 @@ async function measure(sessions: number, rounds: number): Promise<number[]> {
     const secret = readCookie(header, "__Host-session");
     return secret === undefined ? undefined : kernel.verify(secret);
   }
+}
+
+/** A header as a server has it: one piece of text, read from the socket a moment ago. */
+function arrived(header = ""): string {
+  return Buffer.from(header, "latin1").toString("latin1");
 }

@@ -2,11 +2,11 @@ import { holdsBack } from "./barrier.ts";
 import type { Core } from "./core.ts";
 import type { Feed } from "./feed.ts";
 import type { Refusal, Verdict } from "./judge.ts";
-import { judge } from "./judge.ts";
+import { judge, usableUntil } from "./judge.ts";
 import type { EndOptions, Presentation } from "./requests.ts";
 import type { SessionRecord } from "./record.ts";
 import type { CredentialKey, Handle } from "./secret.ts";
-import { credentialKey } from "./secret.ts";
+import { credentialKey, keyOfDigest, secretDigest } from "./secret.ts";
 import type { Found, MaybePromise } from "./store.ts";
 
 export interface GateParts {
@@ -32,16 +32,15 @@ export class Gate {
   }
 
   verify(presented: string): MaybePromise<SessionRecord | undefined> {
-    const key = credentialKey(presented);
-    if (key === undefined) {
+    const digest = secretDigest(presented);
+    if (digest === undefined) {
       this.#core.tally("unknown");
       return undefined;
     }
-    if (!this.#feed.live) return this.#verifySlowly(key);
-    const found = this.#core.store.find(key);
-    if (found instanceof Promise)
-      return found.then((late) => this.#quick(late, key) ?? this.#settle(late, key));
-    return this.#quick(found, key) ?? this.#settle(found, key);
+    const now = this.#core.clock.now();
+    const recalled = this.#feed.live ? this.#core.store.recall?.(digest, now) : undefined;
+    if (recalled !== undefined && this.#passesBarriers(recalled, now)) return recalled;
+    return this.#lookUp(keyOfDigest(presented, digest));
   }
 
   async present(presented: string): Promise<Presentation> {
@@ -54,19 +53,29 @@ export class Gate {
     return this.#present(key, await this.#core.store.find(key, { fresh: !this.#feed.live }));
   }
 
+  #lookUp(key: CredentialKey): MaybePromise<SessionRecord | undefined> {
+    if (!this.#feed.live) return this.#verifySlowly(key);
+    const found = this.#core.store.find(key);
+    if (found instanceof Promise)
+      return found.then((late) => this.#quick(late, key) ?? this.#settle(late, key));
+    return this.#quick(found, key) ?? this.#settle(found, key);
+  }
+
   /** The whole check for the usual case; `undefined` sends the caller the long way round. */
   #quick(found: Found | undefined, key: CredentialKey): SessionRecord | undefined {
     if (found === undefined) return undefined;
     const { record } = found;
-    if (record.credentials.current !== key || record.state === "ended" || record.epoch < found.epoch)
-      return undefined;
     const now = this.#core.clock.now();
-    if (now >= (record.idleAt ?? Infinity) || now >= (record.absoluteAt ?? Infinity)) return undefined;
-    if (record.state === "suspended") return undefined;
+    if (record.credentials.current !== key || now >= usableUntil(found)) return undefined;
+    return this.#passesBarriers(record, now) ? record : undefined;
+  }
+
+  /** False also when it is not known just now which barriers stand. */
+  #passesBarriers(record: SessionRecord, now: number): boolean {
     const barriers = this.#feed.known;
-    if (barriers === undefined) return undefined;
-    for (const barrier of barriers) if (holdsBack(barrier, record, now)) return undefined;
-    return record;
+    if (barriers === undefined) return false;
+    for (const barrier of barriers) if (holdsBack(barrier, record, now)) return false;
+    return true;
   }
 
   #settle(found: Found | undefined, key: CredentialKey): MaybePromise<SessionRecord | undefined> {

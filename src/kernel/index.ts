@@ -5,6 +5,7 @@ export { following } from "./following.ts";
 export type { Following, Looks } from "./following.ts";
 export type { EstablishRequest, PrincipalLimit } from "./establish.ts";
 export * from "./journal.ts";
+export { usableUntil } from "./judge.ts";
 export type { Refusal } from "./judge.ts";
 export * from "./kernel.ts";
 export * from "./lifecycle.ts";

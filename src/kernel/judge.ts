@@ -37,6 +37,15 @@ export function judgeStanding(found: Found, now: number, barriers: readonly Barr
   return expiryOf(record, now) === undefined ? undefined : "expired";
 }
 
+/**
+ * The instant before which the record's current secret opens it, barriers aside; -Infinity when it opens nothing. A cache
+ * keeps this number beside a record, so that using it takes a comparison instead of a look at all its members.
+ */
+export function usableUntil({ record, epoch }: Found): number {
+  if (record.state === "ended" || record.state === "suspended" || record.epoch < epoch) return -Infinity;
+  return Math.min(record.idleAt ?? Infinity, record.absoluteAt ?? Infinity);
+}
+
 /** The reason with which `record` ends at `now` by itself, if it does. */
 export function expiryOf(record: SessionRecord, now: number): EndReason | undefined {
   if (record.state === "ended") return undefined;

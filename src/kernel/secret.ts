@@ -4,6 +4,9 @@ import { inspect } from "node:util";
 /** The SHA-256 of a secret behind its shard letter: what a store may hold and look up by. 44 base64url characters. */
 export type CredentialKey = string & { readonly __brand: "CredentialKey" };
 
+/** The SHA-256 of a secret, 43 base64url characters: its credential key without the shard letter. */
+export type SecretDigest = string & { readonly __brand: "SecretDigest" };
+
 /** A session's public name: 20 characters of 0-9 a-z, safe to log, list and type. The first two carry the shard. */
 export type Handle = string & { readonly __brand: "Handle" };
 
@@ -45,8 +48,17 @@ export function mintSecret(shard: number): Secret {
 
 /** Presented text to the key it is stored under; `undefined` when it cannot be a secret of ours. */
 export function credentialKey(presented: string): CredentialKey | undefined {
-  if (presented.length !== SECRET_LENGTH) return undefined;
-  return (presented.charAt(0) + sha256(presented)) as CredentialKey;
+  const digest = secretDigest(presented);
+  return digest === undefined ? undefined : keyOfDigest(presented, digest);
+}
+
+/** As `credentialKey`, without the shard: what a cache looks up by, at a fifth less than the whole key costs. */
+export function secretDigest(presented: string): SecretDigest | undefined {
+  return presented.length === SECRET_LENGTH ? (sha256(presented) as SecretDigest) : undefined;
+}
+
+export function keyOfDigest(presented: string, digest: SecretDigest): CredentialKey {
+  return (presented.charAt(0) + digest) as CredentialKey;
 }
 
 /** A fresh handle in `shard`: 90 random bits. */

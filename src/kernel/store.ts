@@ -2,7 +2,7 @@ import type { Barrier, BarrierDraft } from "./barrier.ts";
 import type { Following } from "./following.ts";
 import type { JournalDraft, JournalEntry } from "./journal.ts";
 import type { SessionRecord } from "./record.ts";
-import type { CredentialKey, Handle } from "./secret.ts";
+import type { CredentialKey, Handle, SecretDigest } from "./secret.ts";
 
 /** Reads answer at once where the data is at hand, so that a request that hits a cache never waits for a tick. */
 export type MaybePromise<T> = T | Promise<T>;
@@ -23,6 +23,11 @@ export interface SessionStore {
   /** The record that `key` leads to (in any of its credential slots, live or ended) with its principal's epoch. */
   find(key: CredentialKey, options?: ReadOptions): MaybePromise<Found | undefined>;
   get(handle: Handle, options?: ReadOptions): MaybePromise<Found | undefined>;
+  /**
+   * The record whose current secret has that digest, if it is at hand and nothing but a barrier keeps it from being used
+   * at `now` (`usableUntil`). `undefined` says nothing at all: `find` does. Absent where nothing is cached.
+   */
+  recall?(digest: SecretDigest, now: number): SessionRecord | undefined;
   /** What a new session must be created against. */
   standing(principal: string | undefined): MaybePromise<Standing>;
 

@@ -1,4 +1,5 @@
-import type { CredentialKey, Found, Handle } from "../../kernel/index.ts";
+import type { CredentialKey, Found, Handle, SecretDigest, SessionRecord } from "../../kernel/index.ts";
+import { usableUntil } from "../../kernel/index.ts";
 import { KeyTable } from "./key-table.ts";
 
 const NONE = -1;
@@ -13,7 +14,9 @@ export class Entries {
   readonly #handles = new Map<Handle, number>();
   /** The youngest slot of each principal; the others follow it through `#older`. */
   readonly #principals = new Map<string, number>();
-  readonly #founds: (Found | undefined)[] = [];
+  readonly #records: (SessionRecord | undefined)[] = [];
+  /** Of the principals of those records. */
+  readonly #epochs: number[] = [];
   readonly #keysOf: CredentialKey[][] = [];
   readonly #used: Uint8Array;
   readonly #older: Int32Array;
@@ -23,11 +26,11 @@ export class Entries {
   #hand = 0;
   evictions = 0;
 
-  constructor(maxEntries: number) {
+  constructor(maxEntries: number, now: number) {
     this.#slots = maxEntries;
     // Most records are held by one key; those with a second one on offer make up for it by evicting sooner.
     this.#maxKeys = Math.ceil(maxEntries * 1.25) + 4;
-    this.#keys = new KeyTable(this.#maxKeys);
+    this.#keys = new KeyTable(this.#maxKeys, now);
     this.#used = new Uint8Array(maxEntries);
     this.#older = new Int32Array(maxEntries).fill(NONE);
     this.#younger = new Int32Array(maxEntries).fill(NONE);
@@ -37,38 +40,51 @@ export class Entries {
     return this.#handles.size;
   }
 
-  find(key: CredentialKey): Found | undefined {
-    const slot = this.#keys.get(key);
+  /** The record whose current key has that digest and may be used at `now`, barriers aside. */
+  recall(digest: SecretDigest, now: number): SessionRecord | undefined {
+    const slot = this.#keys.getUsable(digest, now);
     if (slot === NONE) return undefined;
     this.#used[slot] = 1;
-    return this.#founds[slot];
+    return this.#records[slot];
+  }
+
+  find(key: CredentialKey): Found | undefined {
+    const slot = this.#keys.get(key);
+    // The table leaves the shard out of what it compares.
+    if (slot === NONE || this.#keysOf[slot]?.includes(key) !== true) return undefined;
+    this.#used[slot] = 1;
+    return this.#at(slot);
   }
 
   get(handle: Handle): Found | undefined {
     const slot = this.#handles.get(handle);
     if (slot === undefined) return undefined;
     this.#used[slot] = 1;
-    return this.#founds[slot];
+    return this.#at(slot);
   }
 
   /** As `get`, without counting as a use. */
   peek(handle: Handle): Found | undefined {
     const slot = this.#handles.get(handle);
-    return slot === undefined ? undefined : this.#founds[slot];
+    return slot === undefined ? undefined : this.#at(slot);
   }
 
   /** Puts `found` in, in the place of what is there of the same handle, reachable by `keys` alone. */
   put(found: Found, keys: CredentialKey[]): void {
-    const { handle } = found.record;
+    const { record, epoch } = found;
+    const { handle } = record;
     this.drop(handle);
     while (this.#handles.size >= this.#slots || this.#keys.size + keys.length > this.#maxKeys) this.#evict();
-    const slot = this.#free.pop() ?? this.#founds.length;
-    this.#founds[slot] = found;
+    const slot = this.#free.pop() ?? this.#records.length;
+    this.#records[slot] = record;
+    this.#epochs[slot] = epoch;
     this.#keysOf[slot] = keys;
     this.#used[slot] = 0;
     this.#handles.set(handle, slot);
     for (const key of keys) this.#keys.set(key, slot);
-    this.#enchain(slot, found.record.principal);
+    const { current } = record.credentials;
+    if (current !== undefined) this.#keys.set(current, slot, usableUntil(found));
+    this.#enchain(slot, record.principal);
   }
 
   drop(handle: Handle): void {
@@ -85,11 +101,12 @@ export class Entries {
   }
 
   clear(): void {
-    if (this.#founds.length === 0) return;
+    if (this.#records.length === 0) return;
     this.#keys.clear();
     this.#handles.clear();
     this.#principals.clear();
-    this.#founds.length = 0;
+    this.#records.length = 0;
+    this.#epochs.length = 0;
     this.#keysOf.length = 0;
     this.#free.length = 0;
     this.#used.fill(0);
@@ -98,11 +115,16 @@ export class Entries {
     this.#hand = 0;
   }
 
+  #at(slot: number): Found | undefined {
+    const record = this.#records[slot];
+    return record === undefined ? undefined : { record, epoch: this.#epochs[slot] ?? 0 };
+  }
+
   #evict(): void {
     for (;;) {
       const slot = this.#hand;
-      this.#hand = slot + 1 < this.#founds.length ? slot + 1 : 0;
-      if (this.#founds[slot] === undefined) continue;
+      this.#hand = slot + 1 < this.#records.length ? slot + 1 : 0;
+      if (this.#records[slot] === undefined) continue;
       if (this.#used[slot] === 0) {
         this.#remove(slot);
         this.evictions++;
@@ -113,13 +135,13 @@ export class Entries {
   }
 
   #remove(slot: number): void {
-    const found = this.#founds[slot];
-    if (found === undefined) return;
+    const record = this.#records[slot];
+    if (record === undefined) return;
     // A key that has since come to lead elsewhere is that other slot's.
     for (const key of this.#keysOf[slot] ?? []) if (this.#keys.get(key) === slot) this.#keys.delete(key);
-    this.#handles.delete(found.record.handle);
-    this.#unchain(slot, found.record.principal);
-    this.#founds[slot] = undefined;
+    this.#handles.delete(record.handle);
+    this.#unchain(slot, record.principal);
+    this.#records[slot] = undefined;
     this.#keysOf[slot] = [];
     this.#free.push(slot);
   }

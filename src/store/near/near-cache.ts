@@ -16,6 +16,7 @@ import type {
   MaybePromise,
   NodeLease,
   ReadOptions,
+  SecretDigest,
   SessionRecord,
   SessionStore,
   Standing,
@@ -94,7 +95,7 @@ class NearCache implements SessionStore {
     this.#store = store;
     this.#clock = clock;
     this.#staleMs = staleMs;
-    this.#entries = new Entries(maxEntries);
+    this.#entries = new Entries(maxEntries, clock.now());
     this.#feed = new Feed(store, clock, {
       live: (since) => {
         this.#live = true;
@@ -111,16 +112,24 @@ class NearCache implements SessionStore {
     });
   }
 
+  recall(digest: SecretDigest, now: number): SessionRecord | undefined {
+    const record = this.#isCurrent(now) ? this.#entries.recall(digest, now) : undefined;
+    if (record !== undefined) this.#hits++;
+    return record;
+  }
+
   // While the feed is lost there are no entries, so that a hit needs no second question.
   find(key: CredentialKey, options?: ReadOptions): MaybePromise<Found | undefined> {
-    const found = options?.fresh === true || !this.#isCurrent() ? undefined : this.#entries.find(key);
+    const found =
+      options?.fresh === true || !this.#isCurrent(this.#clock.now()) ? undefined : this.#entries.find(key);
     if (found === undefined) return this.#keep(this.#store.find(key, options), key);
     this.#hits++;
     return found;
   }
 
   get(handle: Handle, options?: ReadOptions): MaybePromise<Found | undefined> {
-    const found = options?.fresh === true || !this.#isCurrent() ? undefined : this.#entries.get(handle);
+    const found =
+      options?.fresh === true || !this.#isCurrent(this.#clock.now()) ? undefined : this.#entries.get(handle);
     if (found === undefined) return this.#keep(this.#store.get(handle, options));
     this.#hits++;
     return found;
@@ -256,8 +265,8 @@ class NearCache implements SessionStore {
   }
 
   /** Whether what is held may be used; looks again in good time before it may not. A clock set back counts as too old. */
-  #isCurrent(): boolean {
-    const age = this.#clock.now() - this.#currentAt;
+  #isCurrent(now: number): boolean {
+    const age = now - this.#currentAt;
     const current = age >= 0 && age < this.#staleMs;
     if (!current || age > this.#staleMs / 2) this.#look();
     return current;
