@@ -18,6 +18,11 @@ export function assertLogin(login: Login<Json>): void {
     throw wrong("establish.transport", login.transport, '"cookie" or "token"');
   if (login.tenant !== undefined && typeof login.tenant !== "string")
     throw wrong("establish.tenant", login.tenant, "a text");
+  if (
+    login.authenticatedAt !== undefined &&
+    !(Number(login.authenticatedAt) >= 0 && Number.isFinite(login.authenticatedAt))
+  )
+    throw wrong("establish.authenticatedAt", login.authenticatedAt, "milliseconds since 1970");
 }
 
 /** @throws HoldfastError `invalid-argument`. */
@@ -59,6 +64,7 @@ const LOGIN: Readonly<Record<keyof Login<Json>, true>> = {
   principal: true,
   amr: true,
   aal: true,
+  authenticatedAt: true,
   roles: true,
   tenant: true,
   data: true,

@@ -1,5 +1,6 @@
 import type {
   Established,
+  EstablishRequest,
   Handle,
   Json,
   Kernel,
@@ -12,8 +13,9 @@ import type { SetCookie } from "./codec.ts";
 import { COOKIE_LIMITS, readBearer, readCookie, writeCookie } from "./codec.ts";
 import type { Exchange, Refusal } from "./exchange.ts";
 import { assertLogin, assertStepUp } from "./login.ts";
-import { crossSiteVerdict } from "./machine.ts";
+import { crossSiteVerdict, MECHANISM, REMEMBER } from "./machine.ts";
 import type { Settings } from "./options.ts";
+import { Remember } from "./remember.ts";
 import type { Login, StepUp } from "./session.ts";
 import { WebSession } from "./session.ts";
 
@@ -30,13 +32,13 @@ export class Web<Data extends Json> {
   /** Names the place on a request where its session of these is. */
   readonly slot: symbol = Symbol("holdfast.session");
   readonly #initial: Data | undefined;
-  /** Browsers that are coming back, by what remembers them: requests that arrive together come back once. */
-  readonly #comingBack = new Map<Handle, Promise<SessionRecord>>();
+  readonly #remember: Remember<Data>;
 
   constructor(kernel: Kernel, settings: Settings, initial: Data | undefined) {
     this.kernel = kernel;
     this.settings = settings;
     this.#initial = initial;
+    this.#remember = new Remember(this);
   }
 
   // ── the request comes in ────────────────────────────────────────────────────────────────────────────────────
@@ -121,7 +123,7 @@ export class Web<Data extends Json> {
   /** A page's requests come together and all see that it is time. One gets the new secret; the grace is for the others. */
   async #rotateInTime(exchange: Exchange, seen: SessionRecord): Promise<Opened<Data>> {
     const { record, secret } = await this.kernel.rotateOnce(seen);
-    if (secret !== undefined) this.#issue(exchange, { record, secret });
+    if (secret !== undefined) this.issue(exchange, { record, secret });
     return this.#opened(exchange, record);
   }
 
@@ -149,76 +151,8 @@ export class Web<Data extends Json> {
     )
       return this.#opened(exchange, undefined);
     const token = readCookie(cookies, this.settings.rememberCookie.name);
-    return token === undefined ? this.#opened(exchange, undefined) : this.#recognise(exchange, token);
-  }
-
-  async #recognise(exchange: Exchange, token: string): Promise<Opened<Data>> {
-    const presented = await this.kernel.present(token);
-    if (!presented.good || presented.record.mechanism !== REMEMBER) return this.#opened(exchange, undefined);
-    // A browser that restores its tabs asks many times at once: all get the session that the first one makes, and only
-    // its answer carries cookies, so that no answer overtakes a newer one with what is worth nothing any more.
-    const { record: family, slot } = presented;
-    let coming = this.#comingBack.get(family.handle);
-    if (coming === undefined) {
-      coming = this.#comeBack(exchange, family, slot === "current").finally(() =>
-        this.#comingBack.delete(family.handle),
-      );
-      this.#comingBack.set(family.handle, coming);
-    }
-    return this.#opened(exchange, await coming);
-  }
-
-  async #comeBack(exchange: Exchange, family: SessionRecord, current: boolean): Promise<SessionRecord> {
-    const { secret, record } = current ? await this.kernel.rotateOnce(family) : { record: family };
-    if (secret !== undefined) {
-      this.#setCookie(exchange, this.settings.rememberCookie, secret.reveal(), family.absoluteAt);
-    } else {
-      const made = await this.#madeSince(record);
-      if (made !== undefined) return made;
-    }
-    const { at = family.createdAt, amr = [], aal } = family.authentication ?? {};
-    const made = await this.kernel.establish({
-      ...this.#request(exchange, family.principal),
-      parent: family.handle,
-      authentication: { at, amr: [...amr, "remembered"], ...(aal !== undefined && { aal }) },
-      ...(family.roles !== undefined && { roles: family.roles }),
-      ...(family.tenant !== undefined && { tenant: family.tenant }),
-      data: family.data,
-    });
-    this.#issue(exchange, made as Required<Established>);
-    return made.record;
-  }
-
-  /** The session that another request has come back with since the token was replaced. */
-  async #madeSince(family: SessionRecord): Promise<SessionRecord | undefined> {
-    const since = family.credentials.since ?? family.createdAt;
-    for await (const child of this.kernel.sessions({ parent: family.handle, mechanism: MECHANISM }))
-      if (child.createdAt >= since) return child;
-    return undefined;
-  }
-
-  async #remember(exchange: Exchange, login: Login<Data>, data: Json): Promise<SessionRecord> {
-    const { rememberMs } = this.settings;
-    if (rememberMs === undefined) {
-      throw new HoldfastError(
-        "invalid-argument",
-        'Say how long to remember with the option "remember", such as "30d".',
-      );
-    }
-    const made = await this.kernel.establish({
-      mechanism: REMEMBER,
-      mode: "request-response",
-      principal: login.principal,
-      absoluteMs: rememberMs,
-      authentication: { amr: login.amr ?? [], ...(login.aal !== undefined && { aal: login.aal }) },
-      peer: this.#peer(exchange),
-      data,
-      ...(login.roles !== undefined && { roles: login.roles }),
-      ...(login.tenant !== undefined && { tenant: login.tenant }),
-    });
-    const { record, secret } = made as Required<Established>;
-    this.#setCookie(exchange, this.settings.rememberCookie, secret.reveal(), record.absoluteAt);
-    return record;
+    if (token === undefined) return this.#opened(exchange, undefined);
+    return this.#remember.comeBack(exchange, token).then((record) => this.#opened(exchange, record));
   }
 
   // ── what a session of a request does ────────────────────────────────────────────────────────────────────────
@@ -234,11 +168,11 @@ export class Web<Data extends Json> {
       before !== undefined && (before.principal === undefined || before.principal === login.principal);
     const carried = mayCarry ? ((await this.kernel.lookUp(before.handle)) ?? before) : undefined;
     const data = login.data ?? carried?.data ?? this.#initial ?? {};
-    const family = login.remember === true ? await this.#remember(exchange, login, data) : undefined;
+    const family = login.remember === true ? await this.#remember.start(exchange, login, data) : undefined;
     const made = (await this.kernel.establish({
-      ...this.#request(exchange, login.principal),
+      ...this.request(exchange, login.principal),
       ...(before !== undefined && { supersedes: before.handle }),
-      authentication: { amr: login.amr ?? [], ...(login.aal !== undefined && { aal: login.aal }) },
+      authentication: this.proof(login),
       data,
       ...(family !== undefined && { parent: family.handle }),
       ...(login.roles !== undefined && { roles: login.roles }),
@@ -256,7 +190,7 @@ export class Web<Data extends Json> {
       if (late && login.data === undefined) record = await this.kernel.update(record, () => ended.data);
     }
     const result = { record, secret: made.secret };
-    if (login.transport !== "token") this.#issue(exchange, result);
+    if (login.transport !== "token") this.issue(exchange, result);
     return result;
   }
 
@@ -270,14 +204,14 @@ export class Web<Data extends Json> {
       { amr, ...(aal !== undefined && { aal }) },
       { detail: { amr: [...proof.amr] }, ...(proof.roles !== undefined && { roles: proof.roles }) },
     );
-    this.#issue(exchange, made);
+    this.issue(exchange, made);
     return made.record;
   }
 
   async rotate(exchange: Exchange, record: SessionRecord): Promise<SessionRecord> {
     assertHeadOpen(exchange);
     const made = await this.kernel.rotate(record);
-    this.#issue(exchange, made);
+    this.issue(exchange, made);
     return made.record;
   }
 
@@ -290,10 +224,10 @@ export class Web<Data extends Json> {
     assertHeadOpen(exchange);
     const draft = structuredClone(this.#initial ?? {}) as Data;
     const made = await this.kernel.establish({
-      ...this.#request(exchange, undefined),
+      ...this.request(exchange, undefined),
       data: change(draft) ?? draft,
     });
-    this.#issue(exchange, made as Required<Established>);
+    this.issue(exchange, made as Required<Established>);
     return made.record;
   }
 
@@ -334,13 +268,13 @@ export class Web<Data extends Json> {
 
   // ── the pieces ──────────────────────────────────────────────────────────────────────────────────────────────
 
-  #request(exchange: Exchange, principal: string | undefined) {
+  request(exchange: Exchange, principal: string | undefined): EstablishRequest {
     const { idleMs, absoluteMs, limits } = this.settings;
     return {
       mechanism: MECHANISM,
       mode: "request-response" as const,
       absoluteMs,
-      peer: this.#peer(exchange),
+      peer: this.peer(exchange),
       startedAt: this.kernel.clock.now(),
       ...(principal !== undefined && { principal }),
       ...(idleMs !== undefined && { idleMs }),
@@ -348,16 +282,22 @@ export class Web<Data extends Json> {
     };
   }
 
+  /** A provider's clock may be ahead of ours; nobody's proof is younger than now. */
+  proof({ amr = [], aal, authenticatedAt }: Login<Data>): NonNullable<EstablishRequest["authentication"]> {
+    const at = Math.min(authenticatedAt ?? Infinity, this.kernel.clock.now());
+    return { at, amr, ...(aal !== undefined && { aal }) };
+  }
+
   #rootOf(record: SessionRecord): SessionRecord | Handle {
     return record.mechanism === MECHANISM && record.parent !== undefined ? record.parent : record;
   }
 
-  #issue(exchange: Exchange, made: Required<Established>): void {
+  issue(exchange: Exchange, made: Required<Established>): void {
     const until = this.settings.persistent ? made.record.absoluteAt : undefined;
-    this.#setCookie(exchange, this.settings.cookie, made.secret.reveal(), until);
+    this.setCookie(exchange, this.settings.cookie, made.secret.reveal(), until);
   }
 
-  #setCookie(
+  setCookie(
     exchange: Exchange,
     cookie: Omit<SetCookie, "value" | "maxAge">,
     value: string,
@@ -368,7 +308,7 @@ export class Web<Data extends Json> {
     exchange.setHeader("cache-control", "no-store");
   }
 
-  #peer(exchange: Exchange): Peer {
+  peer(exchange: Exchange): Peer {
     const address = this.#address(exchange);
     const agent = exchange.header("user-agent")?.slice(0, COOKIE_LIMITS.attributeBytes);
     return { ...(address !== undefined && { address }), ...(agent !== undefined && { agent }) };
@@ -407,6 +347,3 @@ const REFUSED: ReadonlySet<string> = new Set([
   "locked",
   "limit-reached",
 ]);
-
-export const MECHANISM = "web";
-const REMEMBER = "web-remember";

@@ -12,6 +12,11 @@ export interface Login<Data extends Json> {
   /** RFC 8176 names of the methods used: `["pwd", "otp"]`. */
   readonly amr?: readonly string[];
   readonly aal?: 1 | 2 | 3;
+  /**
+   * When an identity provider saw the proof, in milliseconds since 1970 (OpenID Connect's `auth_time` × 1000); now when
+   * left out. What asks for a recent proof goes by it. ASVS 7.6.1.
+   */
+  readonly authenticatedAt?: number;
   readonly roles?: readonly string[];
   readonly tenant?: string;
   /** Replaces the data carried over from before the login. */
@@ -140,10 +145,9 @@ export class WebSession<Data extends Json = Json> {
     });
   }
 
-  /** Ends every other session of this principal, of every mechanism. ASVS 7.4.3, 7.5.2. */
+  /** Ends every other session of this principal, of every mechanism. ASVS 7.4.3, 7.5.2. @returns how many that were. */
   async endOthers(reason = "ended by the user"): Promise<number> {
-    const record = this.#existing("end the others");
-    return this.#web.endOthers(record, reason);
+    return this.#held(async () => this.#web.endOthers(this.#existing("end the others"), reason));
   }
 
   #existing(what: string): SessionRecord {

@@ -26,7 +26,8 @@ import type { Refusal } from "./exchange.ts";
 import { assertPrincipal } from "./login.ts";
 import type { SessionsOptions, Span } from "./options.ts";
 import { settings, span } from "./options.ts";
-import { MECHANISM, Web } from "./server.ts";
+import { MECHANISM } from "./machine.ts";
+import { Web } from "./server.ts";
 import type { WebSession } from "./session.ts";
 
 /** One entry of the list a user sees of their own sessions. ASVS 7.5.2. */

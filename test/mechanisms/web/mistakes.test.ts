@@ -115,6 +115,8 @@ test("a login without its principal makes no session, and a list that is a text 
     [/amr/, { principal: "ada", amr: "pwd" }],
     [/roles/, { principal: "ada", roles: "administrator" }],
     [/aal/, { principal: "ada", aal: 4 }],
+    [/authenticatedAt/, { principal: "ada", authenticatedAt: new Date("x").getTime() }],
+    [/authenticatedAt/, { principal: "ada", authenticatedAt: "yesterday" }],
     [/tenant/, { principal: "ada", tenant: 1 }],
     [/transport/, { principal: "ada", transport: "bearer" }],
   ];
