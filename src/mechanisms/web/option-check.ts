@@ -29,6 +29,8 @@ export function assertOptions(options: SessionsOptions): void {
   assertBoolean("bearer", options.bearer);
   assertWhole("maxCookieHeaderBytes", options.maxCookieHeaderBytes, 1);
   assertWhole("trustedProxies", options.trustedProxies, 0);
+  const initial: unknown = Reflect.get(options, "initial");
+  if (typeof initial === "function") throw invalid("initial", "a function", "the data itself, as JSON");
   if (options.onFault !== undefined && typeof options.onFault !== "function")
     throw invalid("onFault", options.onFault, "a function");
 }

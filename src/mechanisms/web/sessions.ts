@@ -48,21 +48,36 @@ export interface SessionSummary {
 export function createSessions<Data extends Json = Json>(
   options: SessionsOptions & { readonly initial?: Data },
 ): Sessions<Data> {
+  return openSessions(options, false);
+}
+
+/** @internal `ownsStore`: nobody else has the store in hand, so it is closed with the sessions. */
+export function openSessions<Data extends Json>(
+  options: SessionsOptions & { readonly initial?: Data },
+  ownsStore: boolean,
+): Sessions<Data> {
+  const checked = settings(options);
   const kernel = options.kernel ?? ownKernel(options);
-  const web = new Web<Data>(kernel, settings(options), options.initial);
-  return new Sessions(web, options.kernel === undefined);
+  const owns = { kernel: options.kernel === undefined, store: ownsStore };
+  return new Sessions(new Web<Data>(kernel, checked, options.initial), owns);
+}
+
+/** What is closed with the sessions, because they made it. */
+interface Owned {
+  readonly kernel: boolean;
+  readonly store: boolean;
 }
 
 export class Sessions<Data extends Json = Json> {
   readonly kernel: Kernel;
   readonly #web: Web<Data>;
-  readonly #ownsKernel: boolean;
+  readonly #owns: Owned;
 
   /** @internal */
-  constructor(web: Web<Data>, ownsKernel: boolean) {
+  constructor(web: Web<Data>, owns: Owned) {
     this.kernel = web.kernel;
     this.#web = web;
-    this.#ownsKernel = ownsKernel;
+    this.#owns = owns;
   }
 
   /** Resolves when the store answers. Requests may come earlier; they wait. */
@@ -70,9 +85,19 @@ export class Sessions<Data extends Json = Json> {
     return this.kernel.start();
   }
 
-  /** Waits for writes under way and stops. The store, and a kernel that was given, are left open. */
-  async close(): Promise<void> {
-    if (this.#ownsKernel) await this.kernel.close();
+  /**
+   * Waits for writes under way and stops. A store that was given is left open unless `store` says otherwise; a kernel that
+   * was given is left alone, with its store.
+   */
+  async close(options: { readonly store?: boolean } = {}): Promise<void> {
+    if (!this.#owns.kernel) return;
+    await this.kernel.close();
+    if (this.#owns.store || options.store === true) await this.kernel.store.close();
+  }
+
+  /** As `close({ store: true })`: for `await using`, where nobody has the store in hand. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close({ store: true });
   }
 
   // ── one adapter for each server ─────────────────────────────────────────────────────────────────────────────

@@ -78,6 +78,7 @@ const wrongOptions: readonly (readonly [RegExp, object])[] = [
   [/store/, { store: "redis://localhost" }],
   [/store/, { store: null }],
   [/store.*beside a kernel/, { kernel: sessions.kernel }],
+  [/initial/, { initial: () => ({}) }],
   [/onFault/, { onFault: "log" }],
 ];
 
