@@ -1,5 +1,6 @@
 import type { ErrorCode, Handle, Json, Peer, Secret, SessionRecord } from "../../kernel/index.ts";
 import { HoldfastError } from "../../kernel/index.ts";
+import { csrfToken, isCsrfToken } from "./csrf-token.ts";
 import type { Exchange } from "./exchange.ts";
 import { isFresh } from "./machine.ts";
 import type { Span } from "./options.ts";
@@ -50,6 +51,17 @@ export class WebSession<Data extends Json = Json> {
     this.#record = record;
   }
 
+  static {
+    // What a log shows of it; all it has is private.
+    Object.defineProperty(WebSession.prototype, Symbol.for("nodejs.util.inspect.custom"), {
+      value(this: WebSession): string {
+        return this.exists
+          ? `WebSession { ${this.principal ?? "anonymous"}, handle ${this.handle} }`
+          : "WebSession { nobody }";
+      },
+    });
+  }
+
   get exists(): boolean {
     return this.#record !== undefined;
   }
@@ -90,6 +102,19 @@ export class WebSession<Data extends Json = Json> {
 
   get peer(): Peer {
     return this.#record?.peer ?? {};
+  }
+
+  /**
+   * A token to put in forms and ask back, for those who must have one: the origin of unsafe requests is checked without
+   * it. Undefined without a session; another one after the secret has changed, when the one before still passes.
+   */
+  get csrfToken(): string | undefined {
+    return this.#record && csrfToken(this.#record);
+  }
+
+  /** Whether `given`, from a form or a header, is this session's `csrfToken`. Anything may be passed. ASVS 3.5.1. */
+  isCsrfToken(given: unknown): boolean {
+    return this.#record !== undefined && isCsrfToken(this.#record, given);
   }
 
   /** True when the login or a step-up is at most `maxAge` old. ASVS 7.5.1, RFC 9470. */

@@ -339,6 +339,32 @@ test("ASVS 3.5.1, 3.5.3 an unsafe request from another site is refused before th
   assert.equal(await (await jar.fetch(site.base)).text(), "GET alice 0");
 });
 
+test("ASVS 3.5.1 a token can be asked for: a session's own, good through a rotation, and nobody else's", async () => {
+  const site = await place();
+  const fresh = async (jar?: Jar): Promise<WebSession<Data>> => {
+    const headers = jar === undefined ? {} : { cookie: `__Host-session=${jar.session}` };
+    return (await site.sessions.open(new Request("http://app.example", { headers }))).visitor;
+  };
+  const [jar, other] = [await signedIn(site), await signedIn(site)];
+  const token = (await fresh(jar)).csrfToken ?? "";
+  assert.match(token, /^[\w-]{43}$/);
+  assert.notEqual(token, jar.session);
+  assert.equal((await fresh(jar)).isCsrfToken(token), true);
+  assert.equal((await fresh(other)).isCsrfToken(token), false);
+  assert.equal((await fresh()).csrfToken, undefined);
+  assert.equal((await fresh()).isCsrfToken(token), false);
+  for (const wrong of [undefined, null, "", 7, [token], `${token}x`, "é".repeat(43), "A".repeat(43)])
+    assert.equal((await fresh(jar)).isCsrfToken(wrong), false, String(wrong));
+  await jar.fetch(`${site.base}/rotate`, post);
+  await jar.fetch(`${site.base}/step-up`, post);
+  assert.equal(
+    (await fresh(jar)).isCsrfToken(token),
+    true,
+    "a form in another tab is older than the rotation",
+  );
+  assert.notEqual((await fresh(jar)).csrfToken, token);
+});
+
 test("ASVS 3.5.2 no request gets in because a browser would send it without asking first: forms and plain text too", async () => {
   const site = await place();
   const victim = await signedIn(site);

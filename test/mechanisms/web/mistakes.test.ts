@@ -3,6 +3,7 @@ import { mkdtempSync, readdirSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
+import { inspect } from "node:util";
 import { isHoldfastError } from "../../../src/kernel/index.ts";
 import type { Handle, Selector } from "../../../src/kernel/index.ts";
 import type { Login, SessionsOptions, StepUp, WebSession } from "../../../src/mechanisms/web/index.ts";
@@ -210,6 +211,14 @@ test("a user ends what is theirs by its handle, and nothing of anybody else's", 
   assert.equal(await sessions.end(mine.handle, { principal: "ada" }), false, "it has ended already");
   for (const handle of ["garbage", "__proto__", ""])
     assert.equal(await sessions.end(handle as Handle), false);
+});
+
+test("a session in a log says whose it is, and gives away neither its data nor its secret", async () => {
+  const session = await signedIn("vera");
+  await session.update(() => ({ pin: "1234" }));
+  assert.equal(inspect(session), `WebSession { vera, handle ${session.handle} }`);
+  assert.equal(inspect((await visitor()).session), "WebSession { nobody }");
+  assert.equal(JSON.stringify(session), "{}");
 });
 
 test("a request that no adapter has seen is told so", () => {
