@@ -1,4 +1,9 @@
-/** One server under load, in a process of its own: `server.js VARIANT [REDIS SOCKET]`. Answers `cpu` over IPC. */
+/**
+ * One way to keep sessions under load, in a process of its own: `server.js VARIANT [REDIS SOCKET]`. On a second port the
+ * same process serves the same without sessions: two processes that do the very same differ by more than a session costs.
+ * Answers `cpu` over IPC.
+ */
+import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
 import type { RequestListener } from "node:http";
 import { createServer } from "node:http";
@@ -19,10 +24,11 @@ import { memory } from "../../src/store/memory/index.ts";
 import { redis } from "../../src/store/redis/index.ts";
 import type { Sessions } from "../../src/web.ts";
 import { createSessions } from "../../src/web.ts";
+import type { Base } from "./variants.ts";
+import { baseOf } from "./variants.ts";
 
 const [variant = "", socket = ""] = process.argv.slice(2);
 const SECRET = "a password of at least thirty-two characters";
-const BODY = JSON.stringify({ user: "alice" });
 const folder = mkdtempSync(join(tmpdir(), "holdfast-bench-"));
 process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
 
@@ -43,11 +49,28 @@ function storeOf(name: string): SessionStore {
   return redis({ path: socket });
 }
 
-const variants: Readonly<Record<string, () => Promise<RequestListener>>> = {
-  bare: async () => (request, response) => {
+/** Whoever asks is alice: what is left of each server when nobody keeps sessions. */
+const bases: Readonly<Record<Base, () => Promise<RequestListener>>> = {
+  node: async () => (request, response) => {
     response.setHeader("content-type", "application/json");
-    response.end(request.url === "/login" ? "in" : BODY);
+    response.end(JSON.stringify({ user: "alice" }));
   },
+  express: async () => {
+    const app = express();
+    app.get("/", (_request, response) => void response.type("json").end(JSON.stringify({ user: "alice" })));
+    return app;
+  },
+  fastify: async () => {
+    const app = fastify();
+    app.get("/", async (_request, reply) =>
+      reply.type("application/json").send(JSON.stringify({ user: "alice" })),
+    );
+    await app.ready();
+    return (request, response) => app.routing(request, response);
+  },
+};
+
+const variants: Readonly<Record<string, () => Promise<RequestListener>>> = {
   "holdfast-memory": () => holdfast("memory"),
   "holdfast-lmdb": () => holdfast("lmdb"),
   "holdfast-redis": () => holdfast("redis"),
@@ -64,12 +87,6 @@ const variants: Readonly<Record<string, () => Promise<RequestListener>>> = {
         response.end("in");
       } else response.end(JSON.stringify({ user: session.user }));
     })();
-  },
-  "express-bare": async () => {
-    const app = express();
-    app.get("/login", (_request, response) => void response.end("in"));
-    app.get("/", (_request, response) => void response.type("json").end(BODY));
-    return app;
   },
   "express-holdfast-memory": async () => {
     const sessions = await loggedIn("memory");
@@ -91,13 +108,6 @@ const variants: Readonly<Record<string, () => Promise<RequestListener>>> = {
     const client = createClient({ socket: { path: socket, tls: false } });
     await client.connect();
     return expressSessionApp(new RedisStore({ client }));
-  },
-  "fastify-bare": async () => {
-    const app = fastify();
-    app.get("/login", async () => "in");
-    app.get("/", async (_request, reply) => reply.type("application/json").send(BODY));
-    await app.ready();
-    return (request, response) => app.routing(request, response);
   },
   "fastify-holdfast-memory": async () => {
     const sessions = await loggedIn("memory");
@@ -176,11 +186,19 @@ function expressSessionApp(store: expressSession.Store | undefined): RequestList
 const make = variants[variant];
 if (make === undefined)
   throw new Error(`no variant ${variant}; there are ${Object.keys(variants).join(", ")}`);
-const server = createServer(await make());
-server.keepAliveTimeout = 600_000;
-server.listen(0, "127.0.0.1", () => process.send?.({ port: (server.address() as AddressInfo).port }));
+const port = await listen(await make());
+const basePort = await listen(await bases[baseOf(variant)]());
+process.send?.({ port, basePort });
 process.on("message", (message) => {
   if (message === "cpu") process.send?.({ cpu: process.cpuUsage() });
   if (message === "stop") process.exit(0);
 });
 process.on("disconnect", () => process.exit(0));
+
+async function listen(listener: RequestListener): Promise<number> {
+  const server = createServer(listener);
+  server.keepAliveTimeout = 600_000;
+  server.listen(0, "127.0.0.1");
+  await once(server, "listening");
+  return (server.address() as AddressInfo).port;
+}

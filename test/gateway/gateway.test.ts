@@ -108,6 +108,14 @@ test("tells a proxy who is behind a request, until the session is revoked", asyn
   assert.equal(good.headers.get("x-holdfast-session"), visitor.handle);
   assert.equal((await ask({})).status, 401);
   assert.equal((await ask({ cookie: "__Host-session=forged" })).status, 401);
+  // What another site's page sends in zoë's name is refused before the application sees it.
+  const elsewhere = { cookie, "sec-fetch-site": "cross-site", origin: "https://evil.example" };
+  assert.equal((await ask({ ...elsewhere, "x-forwarded-method": "POST" })).status, 403);
+  assert.equal((await ask({ ...elsewhere, "x-forwarded-method": "GET" })).status, 200, "a link from there");
+  const own = { cookie, origin: "https://app.example", "x-forwarded-host": "app.example" };
+  assert.equal((await ask({ ...own, "x-forwarded-method": "DELETE" })).status, 200);
+  const other = { ...own, "x-forwarded-host": "other.example", "x-forwarded-method": "DELETE" };
+  assert.equal((await ask(other)).status, 403);
   await gateway.kernel.revoke({ principal: "zoë" }, { reason: "test", by: "ops" });
   assert.equal((await ask({ cookie })).status, 401);
   await kernel.close();

@@ -77,7 +77,10 @@ function optionsOf(config: ListenerConfig, { kernel, limit }: ListenerContext): 
     ...(absolute !== undefined && { absolute }),
     ...(cookie !== undefined && { cookie: { name: cookie } }),
     ...(bearer !== undefined && { bearer }),
-    csrf: { trustedOrigins: (config["trusted-origins"] as string[] | undefined) ?? [] },
+    csrf: {
+      forwarded: true,
+      trustedOrigins: (config["trusted-origins"] as string[] | undefined) ?? [],
+    },
     trustedProxies: (config["trusted-proxies"] as number | undefined) ?? 0,
   };
 }

@@ -13,6 +13,8 @@ export interface Exchange {
       | "host"
       | "sec-fetch-site"
       | "user-agent"
+      | "x-forwarded-method"
+      | "x-forwarded-host"
       | "x-forwarded-for",
   ): string | undefined;
   /** The address of the connection, if the server knows it. */

@@ -48,9 +48,10 @@ function assertCookie(cookie: CookieOptions): void {
 }
 
 function assertCsrf(csrf: CsrfOptions): void {
-  assertMembers("csrf.", csrf, { trustedOrigins: true, off: true });
+  assertMembers("csrf.", csrf, { trustedOrigins: true, forwarded: true, off: true });
   if (csrf.trustedOrigins !== undefined && !Array.isArray(csrf.trustedOrigins))
     throw invalid("csrf.trustedOrigins", csrf.trustedOrigins, 'a list such as ["https://app.example"]');
+  assertBoolean("csrf.forwarded", csrf.forwarded);
   if (csrf.off === undefined) return;
   assertMembers("csrf.off.", csrf.off, { why: true });
   assertReason("csrf.off.why", csrf.off.why);

@@ -59,6 +59,11 @@ export interface CookieOptions {
 export interface CsrfOptions {
   /** Origins besides our own whose pages may send unsafe requests: `https://app.example`. */
   readonly trustedOrigins?: readonly string[];
+  /**
+   * Requests are a reverse proxy's questions about others (nginx's auth_request, ForwardAuth, forward_auth): checked is
+   * what `X-Forwarded-Method` and `X-Forwarded-Host` name, where the proxy says so, and the request's own unsafe method.
+   */
+  readonly forwarded?: boolean;
   /** Switches the check off; say why. */
   readonly off?: { readonly why: string };
 }
@@ -80,7 +85,7 @@ export interface Settings {
   readonly cookie: Omit<SetCookie, "value" | "maxAge">;
   readonly rememberCookie: Omit<SetCookie, "value" | "maxAge">;
   readonly persistent: boolean;
-  readonly csrf: { readonly on: boolean; readonly trusted: ReadonlySet<string> };
+  readonly csrf: { readonly on: boolean; readonly forwarded: boolean; readonly trusted: ReadonlySet<string> };
   readonly bearer: boolean;
   readonly rotateEveryMs: number | undefined;
   readonly rememberMs: number | undefined;
@@ -107,7 +112,11 @@ export function settings(options: SessionsOptions): Settings {
     cookie,
     rememberCookie: { ...cookie, name: `${cookie.name}-remember` },
     persistent: options.cookie?.persistent ?? true,
-    csrf: { on: options.csrf?.off === undefined, trusted: origins(options.csrf?.trustedOrigins ?? []) },
+    csrf: {
+      on: options.csrf?.off === undefined,
+      forwarded: options.csrf?.forwarded ?? false,
+      trusted: origins(options.csrf?.trustedOrigins ?? []),
+    },
     bearer: options.bearer ?? false,
     rotateEveryMs: options.rotateEvery === undefined ? undefined : span("rotateEvery", options.rotateEvery),
     rememberMs: options.remember === undefined ? undefined : span("remember", options.remember),

@@ -29,8 +29,6 @@ export interface Opened<Data extends Json> {
 export class Web<Data extends Json> {
   readonly kernel: Kernel;
   readonly settings: Settings;
-  /** Names the place on a request where its session of these is. */
-  readonly slot: symbol = Symbol("holdfast.session");
   readonly #initial: Data | undefined;
   readonly #remember: Remember<Data>;
 
@@ -75,17 +73,17 @@ export class Web<Data extends Json> {
         headers: {},
       };
     }
-    if (!this.settings.csrf.on || exchange.method === "GET" || this.#bearer(exchange) !== undefined)
+    const { csrf } = this.settings;
+    const { method } = exchange;
+    if (!csrf.on || (method === "GET" && !csrf.forwarded) || this.#bearer(exchange) !== undefined)
       return undefined;
-    const verdict = crossSiteVerdict(
-      {
-        method: exchange.method,
-        secFetchSite: exchange.header("sec-fetch-site"),
-        origin: exchange.header("origin"),
-        host: exchange.header("host"),
-      },
-      this.settings.csrf.trusted,
-    );
+    const origin = { secFetchSite: exchange.header("sec-fetch-site"), origin: exchange.header("origin") };
+    let verdict = crossSiteVerdict({ method, ...origin, host: exchange.header("host") }, csrf.trusted);
+    if (csrf.forwarded && verdict === "safe-method") {
+      const asked = exchange.header("x-forwarded-method") ?? method;
+      const host = exchange.header("x-forwarded-host") ?? exchange.header("host");
+      verdict = crossSiteVerdict({ method: asked, ...origin, host }, csrf.trusted);
+    }
     if (verdict !== "cross-site") return undefined;
     return {
       status: 403,

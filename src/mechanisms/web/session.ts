@@ -62,6 +62,11 @@ export class WebSession<Data extends Json = Json> {
     });
   }
 
+  /** @internal */
+  isOf(web: object): boolean {
+    return this.#web === web;
+  }
+
   get exists(): boolean {
     return this.#record !== undefined;
   }

@@ -140,7 +140,7 @@ export class Sessions<Data extends Json = Json> {
    * @throws HoldfastError `invalid-argument` when no adapter has seen it.
    */
   of(carrier: object): WebSession<Data> {
-    const session = carried(carrier, this.#web.slot);
+    const session = carried(carrier, this.#web);
     if (session === undefined)
       throw new HoldfastError(
         "invalid-argument",

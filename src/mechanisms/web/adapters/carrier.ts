@@ -1,16 +1,28 @@
 import type { Json } from "../../../kernel/index.ts";
-import type { WebSession } from "../session.ts";
+import { WebSession } from "../session.ts";
 
-type Carrier = { [slot: symbol]: WebSession<Json> | undefined };
+/** A request or context with its session where users of its framework expect it. */
+export type Carrier = object & { session?: unknown };
 
-/**
- * Where an adapter leaves a request's session, besides the property that the framework's users expect. Each `Sessions`
- * has a slot of its own, so that an application with two kinds of login never takes one for the other.
- */
-export function carry(carrier: object, slot: symbol, session: WebSession<Json>): void {
-  (carrier as Carrier)[slot] = session;
+/** Sessions of other kinds of login that a request has as well: each is behind the one that was put there after it. */
+const behind = new WeakMap<WebSession<Json>, WebSession<Json>>();
+
+export function carry(carrier: object, session: WebSession<Json>): void {
+  const before = (carrier as Carrier).session;
+  (carrier as Carrier).session = session;
+  if (before instanceof WebSession) putBehind(session, before);
 }
 
-export function carried(carrier: object, slot: symbol): WebSession<Json> | undefined {
-  return (carrier as Carrier | undefined)?.[slot];
+export function putBehind(session: WebSession<Json>, before: WebSession<Json>): void {
+  behind.set(session, before);
+}
+
+/** The session that `web` has put there, never one of another kind of login. */
+export function carried(carrier: object, web: object): WebSession<Json> | undefined {
+  let session = (carrier as Carrier | undefined)?.session;
+  while (session instanceof WebSession) {
+    if (session.isOf(web)) return session;
+    session = behind.get(session);
+  }
+  return undefined;
 }

@@ -3,6 +3,7 @@ import type { Json } from "../../../kernel/index.ts";
 import type { Exchange, Refusal } from "../exchange.ts";
 import { problem, refusalHeaders } from "../exchange.ts";
 import type { Opened, Web } from "../server.ts";
+import type { Carrier } from "./carrier.ts";
 import { carry } from "./carrier.ts";
 import { NodeExchange } from "./node.ts";
 import { withCookie } from "./response-gate.ts";
@@ -10,6 +11,7 @@ import { withCookie } from "./response-gate.ts";
 /** What we need of Fastify 5, so that its types are not our users' burden. */
 export interface FastifyLike {
   decorateRequest(name: string, value: null): unknown;
+  decorateReply(name: string | symbol, value: null): unknown;
   addHook(
     name: "onRequest",
     hook: (request: FastifyRequestLike, reply: FastifyReplyLike, done: (error?: Error) => void) => void,
@@ -44,6 +46,7 @@ export type FastifyPlugin = (app: FastifyLike) => Promise<void>;
 export function fastify<Data extends Json>(web: Web<Data>): FastifyPlugin {
   const plugin = async (app: FastifyLike): Promise<void> => {
     app.decorateRequest("session", null);
+    app.decorateReply(EXCHANGE, null);
     // Hooks with a callback: a request whose session is at hand waits for no promise.
     app.addHook("onRequest", (request: WithSession, reply: WithExchange, done) => {
       const exchange = new FastifyExchange(request, reply);
@@ -53,8 +56,7 @@ export function fastify<Data extends Json>(web: Web<Data>): FastifyPlugin {
           return;
         }
         reply[EXCHANGE] = exchange;
-        carry(request, web.slot, opened.session);
-        request.session = opened.session;
+        carry(request, opened.session);
         done();
       };
       const opened = web.open(exchange);
@@ -78,8 +80,8 @@ async function sendAfter(pending: Promise<unknown>, send: () => void): Promise<v
 
 const EXCHANGE: unique symbol = Symbol("holdfast.exchange");
 
-type WithExchange = FastifyReplyLike & { [EXCHANGE]?: FastifyExchange };
-type WithSession = FastifyRequestLike & { session?: unknown };
+type WithExchange = FastifyReplyLike & { [EXCHANGE]?: FastifyExchange | null };
+type WithSession = FastifyRequestLike & Carrier;
 
 function refuseReply(reply: FastifyReplyLike, refusal: Refusal): void {
   reply.code(refusal.status);

@@ -23,7 +23,7 @@ export function hono<Data extends Json>(web: Web<Data>): HonoMiddleware {
     const exchange = new FetchExchange(context.req.raw, addressOf(context.env));
     const opened = await web.open(exchange);
     if (opened.refusal !== undefined) return exchange.commit(refusalResponse(opened.refusal));
-    carry(context, web.slot, opened.session);
+    carry(context, opened.session);
     context.set("session", opened.session);
     await next();
     const response = await exchange.commit(context.res);

@@ -21,8 +21,7 @@ export function koa<Data extends Json>(web: Web<Data>): KoaMiddleware {
       context.respond = false;
       return;
     }
-    carry(context, web.slot, session);
-    Reflect.set(context, "session", session);
+    carry(context, session);
     await next();
   };
 }

@@ -11,30 +11,25 @@ import { ResponseGate } from "./response-gate.ts";
 export type NodeRequest = IncomingMessage | Http2ServerRequest;
 export type NodeResponse = ServerResponse | Http2ServerResponse;
 
+/** `place` puts the session where the framework's users look for it. */
 export function attach<Data extends Json>(
   web: Web<Data>,
   request: NodeRequest,
   response: NodeResponse,
+  place: (request: NodeRequest, session: WebSession<Json>) => void = carry,
 ): MaybePromise<WebSession<Data> | undefined> {
   const opened = web.open(new NodeExchange(request, response));
-  return opened instanceof Promise
-    ? opened.then((late) => admit(web, late, request, response))
-    : admit(web, opened, request, response);
-}
+  if (opened instanceof Promise) return opened.then(admit);
+  return admit(opened);
 
-function admit<Data extends Json>(
-  web: Web<Data>,
-  opened: Opened<Data>,
-  request: NodeRequest & { session?: unknown },
-  response: NodeResponse,
-): WebSession<Data> | undefined {
-  if (opened.refusal !== undefined) {
-    refuse(response, opened.refusal);
+  function admit({ session, refusal }: Opened<Data>): WebSession<Data> | undefined {
+    if (refusal === undefined) {
+      place(request, session);
+      return session;
+    }
+    refuse(response, refusal);
     return undefined;
   }
-  carry(request, web.slot, opened.session);
-  request.session = opened.session;
-  return opened.session;
 }
 
 export function refuse(response: NodeResponse, refusal: Refusal): void {
