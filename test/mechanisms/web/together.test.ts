@@ -6,6 +6,7 @@ import type { AddressInfo } from "node:net";
 import { after, test } from "node:test";
 import { getRequestListener } from "@hono/node-server";
 import express from "express";
+import fastify from "fastify";
 import { Hono } from "hono";
 import Koa from "koa";
 import type { Kernel } from "../../../src/kernel/index.ts";
@@ -226,7 +227,7 @@ type Twice = (
   a: Sessions,
   b: Sessions,
   answer: Answering,
-) => Promise<{ base: string; close(): Promise<unknown> }>;
+) => Promise<{ base: string; readonly close: () => Promise<unknown> }>;
 
 const twice: Readonly<Record<string, Twice>> = {
   async "node:http"(a, b, answer) {
@@ -243,6 +244,13 @@ const twice: Readonly<Record<string, Twice>> = {
     app.use(async (request, response) => void response.send(await answer(request, request.method)));
     return listening(createServer(app));
   },
+  async fastify(a, b, answer) {
+    const app = fastify();
+    await app.register(a.fastify());
+    await app.register(b.fastify());
+    app.all("/", (request) => answer(request, request.method));
+    return { base: await app.listen({ host: "127.0.0.1", port: 0 }), close: () => app.close() };
+  },
   async hono(a, b, answer) {
     const app = new Hono().use(a.hono(), b.hono());
     app.all("*", async (context) => context.text(await answer(context, context.req.method)));
@@ -255,7 +263,7 @@ const twice: Readonly<Record<string, Twice>> = {
   },
 };
 
-async function listening(server: Server): Promise<{ base: string; close(): Promise<unknown> }> {
+async function listening(server: Server): Promise<{ base: string; readonly close: () => Promise<unknown> }> {
   server.listen(0, "127.0.0.1");
   await once(server, "listening");
   const { port } = server.address() as AddressInfo;
