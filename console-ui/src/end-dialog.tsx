@@ -5,7 +5,7 @@ import type { PreviewAnswer, SelectorBody, SessionRow } from "../../src/console/
 import { api } from "./api.ts";
 import type { Meant } from "./filter.ts";
 import { number, plural } from "./format.ts";
-import { Dialog, Problem, StateMark } from "./parts.tsx";
+import { Dialog, Problem, ReasonField, StateMark } from "./parts.tsx";
 import { Receipts } from "./receipts.tsx";
 import { everyone, me, tookAnswer } from "./state.ts";
 
@@ -110,17 +110,7 @@ function Asking({ wish }: { wish: Wish }): JSX.Element {
           {selector.except !== undefined && "Your own sign-in is spared."}
           {isMine(selector) && "This is your own sign-in: you will be signed out."}
         </p>
-        <label class="field">
-          <span>Reason, for the journal</span>
-          <input
-            type="text"
-            required
-            maxLength={200}
-            data-focus
-            value={reason.value}
-            onInput={(event) => (reason.value = event.currentTarget.value)}
-          />
-        </label>
+        <ReasonField reason={reason} first={true} />
         <ul class="suggestions" aria-label="Usual reasons">
           {REASONS.map((one) => (
             <li key={one}>

@@ -3,6 +3,7 @@ import type { ComponentChildren, JSX, RefObject, TargetedEvent } from "preact";
 import { useEffect } from "preact/hooks";
 import { type Filter, readWords } from "./filter.ts";
 import { span } from "./format.ts";
+import { SearchField } from "./parts.tsx";
 import type { Roster } from "./roster.ts";
 
 interface Props {
@@ -52,34 +53,24 @@ export function FilterBar({ input, filter, onChange, roster, children }: Props):
   return (
     <search class="filter-bar">
       <form role="presentation" onSubmit={(event) => event.preventDefault()}>
-        <label class="search">
-          <span class="unseen">Filter sessions</span>
-          <svg viewBox="0 0 16 16" aria-hidden="true">
-            <circle cx="7" cy="7" r="4.4" />
-            <path d="M10.4 10.4L14 14" />
-          </svg>
-          <input
-            ref={input}
-            type="text"
-            spellcheck={false}
-            autocomplete="off"
-            placeholder="Filter by name, address, agent… or principal:ada"
-            value={text.value}
-            onInput={(event) => apply(event.currentTarget.value, false)}
-            onKeyDown={(event) => {
-              if (event.key === "Enter") {
-                apply(event.currentTarget.value, true);
-                toTable();
-              } else if (event.key === "ArrowDown") toTable();
-              else if (event.key === "Escape") {
-                if (text.value === "") toTable();
-                else apply("", true);
-              } else return;
-              event.preventDefault();
-            }}
-          />
-          <kbd aria-hidden="true">/</kbd>
-        </label>
+        <SearchField
+          label="Filter sessions"
+          placeholder="Filter by name, address, agent… or principal:ada"
+          input={input}
+          value={text.value}
+          onInput={(value) => apply(value, false)}
+          onKeyDown={(event) => {
+            if (event.key === "Enter") {
+              apply(event.currentTarget.value, true);
+              toTable();
+            } else if (event.key === "ArrowDown") toTable();
+            else if (event.key === "Escape") {
+              if (text.value === "") toTable();
+              else apply("", true);
+            } else return;
+            event.preventDefault();
+          }}
+        />
         <Choice
           label="Mechanism"
           value={filter.mechanism}

@@ -5,7 +5,7 @@ import type { PreviewAnswer, SelectorBody } from "../../src/console/contract.ts"
 import { api } from "./api.ts";
 import { messageOf, Preview, sparingMine } from "./end-dialog.tsx";
 import { plural } from "./format.ts";
-import { Dialog, Problem } from "./parts.tsx";
+import { Dialog, Problem, ReasonField } from "./parts.tsx";
 import { Receipts } from "./receipts.tsx";
 import { everyone, tookAnswer } from "./state.ts";
 
@@ -139,16 +139,7 @@ function Asking(start: { kind: Kind; value: string }): JSX.Element {
             <option value="">somebody lifts it</option>
           </select>
         </label>
-        <label class="field">
-          <span>Reason, for the journal</span>
-          <input
-            type="text"
-            required
-            maxLength={200}
-            value={reason.value}
-            onInput={(event) => (reason.value = event.currentTarget.value)}
-          />
-        </label>
+        <ReasonField reason={reason} first={false} />
         {isSaid && <Preview answer={preview.value} />}
         {problem.value !== "" && <Problem text={problem.value} />}
         <footer class="dialog-foot">

@@ -7,7 +7,16 @@ import { begin, signedOut } from "./state.ts";
 import "./style/base.css";
 import "./style/parts.css";
 import "./style/tables.css";
+import "./style/session-grid.css";
+import "./style/timeline.css";
+import "./style/receipts.css";
 import "./style/screens.css";
+import "./style/list.css";
+import "./style/session.css";
+import "./style/ladder.css";
+import "./style/health.css";
+import "./style/locks-endings.css";
+import "./style/sign-in.css";
 
 followLinks();
 listenToKeys();

@@ -1,4 +1,5 @@
-import type { ComponentChildren, JSX } from "preact";
+import type { Signal } from "@preact/signals";
+import type { ComponentChildren, JSX, RefObject, TargetedKeyboardEvent } from "preact";
 import { useEffect, useRef } from "preact/hooks";
 import type { SessionRow } from "../../src/console/contract.ts";
 import { now } from "./clock.ts";
@@ -171,5 +172,54 @@ export function Heading({ title, children }: { title: string; children?: Compone
     <h1 ref={ref} tabIndex={-1}>
       {children ?? title}
     </h1>
+  );
+}
+
+/** The field that `/` leads to. */
+export function SearchField(props: {
+  readonly label: string;
+  readonly placeholder?: string;
+  readonly input: RefObject<HTMLInputElement | null>;
+  readonly value: string;
+  readonly onInput: (value: string) => void;
+  readonly onKeyDown: (event: TargetedKeyboardEvent<HTMLInputElement>) => void;
+}): JSX.Element {
+  const { label, placeholder = label, input, value, onInput, onKeyDown } = props;
+  return (
+    <label class="search">
+      <span class="unseen">{label}</span>
+      <svg viewBox="0 0 16 16" aria-hidden="true">
+        <circle cx="7" cy="7" r="4.4" />
+        <path d="M10.4 10.4L14 14" />
+      </svg>
+      <input
+        ref={input}
+        type="text"
+        spellcheck={false}
+        autocomplete="off"
+        placeholder={placeholder}
+        value={value}
+        onInput={(event) => onInput(event.currentTarget.value)}
+        onKeyDown={onKeyDown}
+      />
+      <kbd aria-hidden="true">/</kbd>
+    </label>
+  );
+}
+
+/** Why somebody ends or locks something out; it is asked for each time. `first`: it has the focus when the dialog opens. */
+export function ReasonField({ reason, first }: { reason: Signal<string>; first: boolean }): JSX.Element {
+  return (
+    <label class="field">
+      <span>Reason, for the journal</span>
+      <input
+        type="text"
+        required
+        maxLength={200}
+        data-focus={first || undefined}
+        value={reason.value}
+        onInput={(event) => (reason.value = event.currentTarget.value)}
+      />
+    </label>
   );
 }

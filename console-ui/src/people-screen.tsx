@@ -3,7 +3,7 @@ import type { JSX } from "preact";
 import { useRef } from "preact/hooks";
 import { number, plural } from "./format.ts";
 import { useKeys } from "./keys.ts";
-import { Empty, Heading } from "./parts.tsx";
+import { Empty, Heading, SearchField } from "./parts.tsx";
 import { go, goBack, personHref } from "./router.ts";
 import { everyone } from "./state.ts";
 
@@ -35,28 +35,17 @@ export function PeopleScreen(): JSX.Element {
     <div class="screen">
       <header class="screen-head">
         <Heading title="People" />
-        <label class="search">
-          <span class="unseen">Find a person</span>
-          <svg viewBox="0 0 16 16" aria-hidden="true">
-            <circle cx="7" cy="7" r="4.4" />
-            <path d="M10.4 10.4L14 14" />
-          </svg>
-          <input
-            ref={input}
-            type="text"
-            spellcheck={false}
-            autocomplete="off"
-            placeholder="Find a person"
-            value={words.value}
-            onInput={(event) => (words.value = event.currentTarget.value)}
-            onKeyDown={(event) => {
-              const first = found[0];
-              if (event.key === "Enter" && first !== undefined) go(personHref(first.principal));
-              else if (event.key === "Escape") event.currentTarget.blur();
-            }}
-          />
-          <kbd aria-hidden="true">/</kbd>
-        </label>
+        <SearchField
+          label="Find a person"
+          input={input}
+          value={words.value}
+          onInput={(value) => (words.value = value)}
+          onKeyDown={(event) => {
+            const first = found[0];
+            if (event.key === "Enter" && first !== undefined) go(personHref(first.principal));
+            else if (event.key === "Escape") event.currentTarget.blur();
+          }}
+        />
       </header>
       {found.length === 0 ? (
         <Empty title={words.value === "" ? "Nobody is signed in." : "Nobody is called that."} />

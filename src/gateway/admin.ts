@@ -1,8 +1,9 @@
 import type { IncomingMessage, Server, ServerResponse } from "node:http";
 import type { Console } from "../console/index.ts";
 import { HoldfastError } from "../kernel/index.ts";
+import { listenOn } from "../transport/listen.ts";
 import type { AdminConfig } from "./config.ts";
-import { listening, stopServer } from "./http-server.ts";
+import { stopServer } from "./http-server.ts";
 import { addressOf, isLoopback } from "./listener.ts";
 import type { TlsRoom } from "./tls.ts";
 
@@ -30,11 +31,8 @@ export class AdminServer {
   }
 
   async listen(): Promise<void> {
-    await listening(
-      this.#server,
-      this.#parts.config.port ?? ADMIN_PORT,
-      this.#parts.config.host ?? "127.0.0.1",
-    );
+    const { host = "127.0.0.1", port = ADMIN_PORT } = this.#parts.config;
+    await listenOn(this.#server, { host, port });
   }
 
   /** Where a browser on this machine reaches it. */

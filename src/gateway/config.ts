@@ -65,6 +65,7 @@ export interface LimitConfig {
   readonly idle?: string;
   readonly absolute?: string;
   readonly resumable?: string;
+  readonly "retain-ended"?: string;
 }
 
 export interface ListenerConfig {

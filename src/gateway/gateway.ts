@@ -215,7 +215,7 @@ class RunningGateway implements Gateway {
 }
 
 function policyOf(limit: LimitConfig): MechanismPolicy {
-  const { idle, absolute, resumable, principals } = limit;
+  const { idle, absolute, resumable, principals, "retain-ended": retain } = limit;
   return {
     ...(limit["per-principal"] !== undefined && { perPrincipal: limit["per-principal"] }),
     ...(limit["on-limit"] !== undefined && { onLimit: limit["on-limit"] }),
@@ -223,6 +223,7 @@ function policyOf(limit: LimitConfig): MechanismPolicy {
     ...(idle !== undefined && { idleMs: configSpan(idle, 0) }),
     ...(absolute !== undefined && { absoluteMs: configSpan(absolute, 0) }),
     ...(resumable !== undefined && { resumableMs: configSpan(resumable, 0) }),
+    ...(retain !== undefined && { retainEndedMs: configSpan(retain, 0) }),
   };
 }
 

@@ -1,15 +1,5 @@
 import type { Server } from "node:http";
-
-/** Resolves when `server` listens; rejects with why it cannot. */
-export function listening(server: Server, port: number, host: string): Promise<void> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(port, host, () => {
-      server.off("error", reject);
-      resolve();
-    });
-  });
-}
+import { isHoldfastError } from "../kernel/index.ts";
 
 /** Accepts nothing more, lets requests under way finish for `graceMs`, then cuts what is left. */
 export function stopServer(server: Server, graceMs: number): Promise<void> {
@@ -26,4 +16,11 @@ export function stopServer(server: Server, graceMs: number): Promise<void> {
     });
     server.closeIdleConnections();
   });
+}
+
+/** What to say of a request that failed. A store that does not answer must look neither like a logout nor like our mistake. */
+export function failureOf(error: unknown): { readonly status: 500 | 503; readonly code: string } {
+  return isHoldfastError(error, "store-unavailable")
+    ? { status: 503, code: error.code }
+    : { status: 500, code: "internal" };
 }

@@ -34,10 +34,10 @@ policy:
   # How long an ended session is remembered, so that late use is recognised.
   retain-ended: 24h
 
-# How many live sessions one principal may have.
+# By mechanism: how many live sessions one principal may have, and what is kept of those that are over.
 limits:
   - { mechanism: web, per-principal: 20, on-limit: evict-oldest }
-  # - { mechanism: socks, per-principal: 500 }
+  # - { mechanism: socks, per-principal: 500, retain-ended: 1h }
   # - { mechanism: netbios, per-principal: 64 }
 
 # How long stopping may take.

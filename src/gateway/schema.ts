@@ -132,6 +132,10 @@ const limits = {
       idle: { ...span, description: "A session ends after this long without use." },
       absolute: { ...span, description: "A session ends after this long whatever happens." },
       resumable: { ...span, description: "How long a session may wait for its peer to come back." },
+      "retain-ended": {
+        ...span,
+        description: "How long an ended one is remembered, in the place of policy.retain-ended.",
+      },
     },
   },
 } as const;

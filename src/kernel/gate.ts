@@ -6,7 +6,7 @@ import { judge, usableUntil } from "./judge.ts";
 import type { EndOptions, Presentation } from "./requests.ts";
 import type { SessionRecord } from "./record.ts";
 import type { CredentialKey, Handle } from "./secret.ts";
-import { credentialKey, keyOfDigest, secretDigest } from "./secret.ts";
+import { credentialKey, secretDigest } from "./secret.ts";
 import type { Found, MaybePromise } from "./store.ts";
 
 export interface GateParts {
@@ -32,15 +32,18 @@ export class Gate {
   }
 
   verify(presented: string): MaybePromise<SessionRecord | undefined> {
-    const digest = secretDigest(presented);
-    if (digest === undefined) {
+    const recalled = this.#recall(presented);
+    if (recalled !== undefined) return recalled;
+    const key = credentialKey(presented);
+    if (key === undefined) {
       this.#core.tally("unknown");
       return undefined;
     }
-    const now = this.#core.clock.now();
-    const recalled = this.#feed.live ? this.#core.store.recall?.(digest, now) : undefined;
-    if (recalled !== undefined && this.#passesBarriers(recalled, now)) return recalled;
-    return this.#lookUp(keyOfDigest(presented, digest));
+    if (!this.#feed.live) return this.#verifySlowly(key);
+    const found = this.#core.store.find(key);
+    if (found instanceof Promise)
+      return found.then((read) => this.#quick(read, key) ?? this.#settle(read, key, true));
+    return this.#quick(found, key) ?? this.#settle(found, key, false);
   }
 
   async present(presented: string): Promise<Presentation> {
@@ -50,15 +53,20 @@ export class Gate {
       return { good: false, why: "unknown" };
     }
     await this.#start();
-    return this.#present(key, await this.#core.store.find(key, { fresh: !this.#feed.live }));
+    const fresh = !this.#feed.live;
+    const found = this.#core.store.find(key, { fresh });
+    return this.#present(key, await found, fresh || found instanceof Promise);
   }
 
-  #lookUp(key: CredentialKey): MaybePromise<SessionRecord | undefined> {
-    if (!this.#feed.live) return this.#verifySlowly(key);
-    const found = this.#core.store.find(key);
-    if (found instanceof Promise)
-      return found.then((late) => this.#quick(late, key) ?? this.#settle(late, key));
-    return this.#quick(found, key) ?? this.#settle(found, key);
+  /** What a cache answers without a look at the record; `undefined` when there is none or it does not know. */
+  #recall(presented: string): SessionRecord | undefined {
+    const { store, clock } = this.#core;
+    if (store.recall === undefined || !this.#feed.live) return undefined;
+    const digest = secretDigest(presented);
+    if (digest === undefined) return undefined;
+    const now = clock.now();
+    const record = store.recall(digest, now);
+    return record !== undefined && this.#passesBarriers(record, now) ? record : undefined;
   }
 
   /** The whole check for the usual case; `undefined` sends the caller the long way round. */
@@ -78,32 +86,37 @@ export class Gate {
     return true;
   }
 
-  #settle(found: Found | undefined, key: CredentialKey): MaybePromise<SessionRecord | undefined> {
+  #settle(
+    found: Found | undefined,
+    key: CredentialKey,
+    isFresh: boolean,
+  ): MaybePromise<SessionRecord | undefined> {
     if (found === undefined) {
       this.#core.tally("unknown");
       return undefined;
     }
-    return this.#present(key, found).then((presentation) =>
+    return this.#present(key, found, isFresh).then((presentation) =>
       presentation.good ? presentation.record : undefined,
     );
   }
 
   async #verifySlowly(key: CredentialKey): Promise<SessionRecord | undefined> {
     await this.#start();
-    const found = await this.#core.store.find(key, { fresh: !this.#feed.live });
-    return this.#quick(found, key) ?? this.#settle(found, key);
+    const found = await this.#core.store.find(key, { fresh: true });
+    return this.#quick(found, key) ?? this.#settle(found, key, true);
   }
 
-  async #present(key: CredentialKey, cached: Found | undefined): Promise<Presentation> {
-    if (cached === undefined) {
+  /** What was answered at once may come from a cache: before a secret is refused for it, the store is asked. */
+  async #present(key: CredentialKey, first: Found | undefined, isFresh: boolean): Promise<Presentation> {
+    if (first === undefined) {
       this.#core.tally("unknown");
       return { good: false, why: "unknown" };
     }
     const now = this.#core.clock.now();
     const barriers = await this.#feed.barriers();
-    let found = cached;
+    let found = first;
     let verdict: Verdict = judge(found, key, now, barriers);
-    if (!verdict.good) {
+    if (!verdict.good && !isFresh) {
       const fresh = await this.#core.store.find(key, { fresh: true });
       if (fresh === undefined) return { good: false, why: "unknown" };
       found = fresh;
@@ -128,7 +141,8 @@ export class Gate {
     if (now - (this.#lateUses.get(record.handle) ?? -Infinity) < LATE_USE_EVERY_MS) return;
     if (this.#lateUses.size >= LATE_USES_KEPT) this.#lateUses.clear();
     this.#lateUses.set(record.handle, now);
-    await this.#core.store.append([this.#core.entry(record, "late-use", { at: now })]);
+    // Whoever is refused need not wait until that is written.
+    this.#core.inBackground(this.#core.store.append([this.#core.entry(record, "late-use", { at: now })]));
   }
 
   async #familyRoot(record: SessionRecord): Promise<SessionRecord> {

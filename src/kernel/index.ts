@@ -11,6 +11,7 @@ export * from "./kernel.ts";
 export * from "./lifecycle.ts";
 export type { CloseCause, LiveTransport } from "./live.ts";
 export type * from "./log.ts";
+export { isLongGone } from "./nodes.ts";
 export * from "./policy.ts";
 export * from "./record.ts";
 export * from "./record-codec.ts";

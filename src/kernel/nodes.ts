@@ -35,15 +35,20 @@ export class NodeLeases {
     const { store, clock, node, policy } = this.#kernel;
     const now = clock.now();
     const before = await this.#stored();
-    const epoch = before?.epoch ?? 0;
     const mine = {
       id: node,
-      epoch: epoch + 1,
+      // A name that was forgotten must not come back with an epoch that a process of before may still hold: epochs begin
+      // with the time, and are not raised as often as it passes.
+      epoch: before === undefined ? Math.max(now, 1) : before.epoch + 1,
       startedAt: now,
       until: now + policy.leaseMs,
       about: this.#about,
     };
-    if (!(await store.putNode(mine, epoch))) throw nameTaken(node);
+    if (!(await store.putNode(mine, before?.epoch ?? 0))) {
+      const forgotten = before !== undefined && (await this.#stored()) === undefined;
+      if (forgotten) return this.take();
+      throw nameTaken(node);
+    }
     this.#mine = mine;
     if (before !== undefined && before.gone !== true) await this.#inherit(node);
   }
@@ -139,6 +144,16 @@ export class NodeLeases {
     }
   }
 }
+
+/**
+ * Whether a store is to forget this lease when another process takes a name, which is `putNode` with an epoch above the
+ * expected one: people have had the time to see that the node is gone, and its sessions were others' long before that.
+ */
+export function isLongGone({ gone, until }: NodeLease, at: number): boolean {
+  return gone === true && until + GONE_KEPT_MS <= at;
+}
+
+const GONE_KEPT_MS = 24 * 60 * 60 * 1000;
 
 const SETTLED = ["session-fenced", "session-ended", "illegal-transition"] as const;
 

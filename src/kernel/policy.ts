@@ -6,7 +6,10 @@ export interface KernelPolicy {
   readonly quietMs: number;
   /** Secrets remembered after they were replaced, so that reuse is recognised. */
   readonly retiredKept: number;
-  /** How long an ended session is remembered, so that late use is refused as such and journalled. */
+  /**
+   * How long an ended session is remembered, so that late use is refused as such and journalled. Each session keeps the
+   * instant that was right when it ended.
+   */
   readonly retainEndedMs: number;
   /** A read moves the idle deadline at most once in max(`touchMs`, idle limit / 20). */
   readonly touchMs: number;
@@ -29,6 +32,8 @@ export interface MechanismPolicy {
   readonly idleMs?: number;
   readonly absoluteMs?: number;
   readonly resumableMs?: number;
+  /** Shorter or longer than the kernel's: relays that come by the thousand need not be remembered as long as logins. */
+  readonly retainEndedMs?: number;
   /** Live sessions of this mechanism that one principal may have. */
   readonly perPrincipal?: number;
   /** The same for single principals; 0 takes none at all. */

@@ -148,3 +148,14 @@ export function indexTerms(record: SessionRecord): string[] {
   if (record.owner !== undefined) terms.push(`n:${record.owner.node}`);
   return terms;
 }
+
+/** Whether both are in the same lists, without making those up: most writes change none. */
+export function sameTerms(a: SessionRecord, b: SessionRecord): boolean {
+  return (
+    (a.state === "ended") === (b.state === "ended") &&
+    a.owner?.node === b.owner?.node &&
+    a.principal === b.principal &&
+    a.parent === b.parent &&
+    a.mechanism === b.mechanism
+  );
+}

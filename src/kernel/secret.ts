@@ -4,7 +4,7 @@ import { inspect } from "node:util";
 /** The SHA-256 of a secret behind its shard letter: what a store may hold and look up by. 44 base64url characters. */
 export type CredentialKey = string & { readonly __brand: "CredentialKey" };
 
-/** The SHA-256 of a secret, 43 base64url characters: its credential key without the shard letter. */
+/** The SHA-256 of a secret, each of its 32 bytes a character: what a cache looks a key up by, made faster than the key. */
 export type SecretDigest = string & { readonly __brand: "SecretDigest" };
 
 /** A session's public name: 20 characters of 0-9 a-z, safe to log, list and type. The first two carry the shard. */
@@ -48,17 +48,12 @@ export function mintSecret(shard: number): Secret {
 
 /** Presented text to the key it is stored under; `undefined` when it cannot be a secret of ours. */
 export function credentialKey(presented: string): CredentialKey | undefined {
-  const digest = secretDigest(presented);
-  return digest === undefined ? undefined : keyOfDigest(presented, digest);
+  if (presented.length !== SECRET_LENGTH) return undefined;
+  return (presented.charAt(0) + sha256(presented, "base64url")) as CredentialKey;
 }
 
-/** As `credentialKey`, without the shard: what a cache looks up by, at a fifth less than the whole key costs. */
 export function secretDigest(presented: string): SecretDigest | undefined {
-  return presented.length === SECRET_LENGTH ? (sha256(presented) as SecretDigest) : undefined;
-}
-
-export function keyOfDigest(presented: string, digest: SecretDigest): CredentialKey {
-  return (presented.charAt(0) + digest) as CredentialKey;
+  return presented.length === SECRET_LENGTH ? (sha256(presented, "binary") as SecretDigest) : undefined;
 }
 
 /** A fresh handle in `shard`: 90 random bits. */
@@ -98,10 +93,10 @@ const BASE64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz012345678
 const BASE32 = "0123456789abcdefghjkmnpqrstvwxyz";
 
 /** `crypto.hash` (Node 20.12 and later) takes a third of the time of `createHash`. */
-const sha256: (text: string) => string =
+const sha256: (text: string, as: "base64url" | "binary") => string =
   typeof crypto.hash === "function"
-    ? (text) => crypto.hash("sha256", text, "base64url")
-    : (text) => crypto.createHash("sha256").update(text).digest("base64url");
+    ? (text, as) => crypto.hash("sha256", text, as)
+    : (text, as) => crypto.createHash("sha256").update(text).digest(as);
 
 /** Random bytes come from a pool filled 4 KiB at a time; what was handed out is overwritten at once. */
 const pool = Buffer.alloc(4096);

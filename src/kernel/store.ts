@@ -20,7 +20,10 @@ export interface SessionStore {
   /** Who sees what is written here: this process, the machine, or every node. */
   readonly reach: "process" | "machine" | "network";
 
-  /** The record that `key` leads to (in any of its credential slots, live or ended) with its principal's epoch. */
+  /**
+   * The record that `key` leads to (in any of its credential slots, live or ended) with its principal's epoch. What is
+   * answered at once may come from a cache; what a promise brings was read after the call.
+   */
   find(key: CredentialKey, options?: ReadOptions): MaybePromise<Found | undefined>;
   get(handle: Handle, options?: ReadOptions): MaybePromise<Found | undefined>;
   /**
@@ -90,7 +93,10 @@ export interface SessionStore {
   /** Drops a ticket untaken. */
   dropTicket(key: string): Promise<void>;
 
-  /** Writes a node's lease if its stored fencing epoch is `expect` (0: never seen). False when another process has it. */
+  /**
+   * Writes a node's lease if its stored fencing epoch is `expect` (0: there is none). False when another process has it.
+   * With an epoch above `expect` a name is taken: leases that are `isLongGone` at `node.startedAt` are forgotten then.
+   */
   putNode(node: NodeLease, expect: number): Promise<boolean>;
   nodes(): Promise<readonly NodeLease[]>;
 

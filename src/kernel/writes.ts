@@ -6,6 +6,7 @@ import type { JournalDraft } from "./journal.ts";
 import type { EndOptions, EntryDetails, Established, WriteOptions } from "./requests.ts";
 import type { SessionEvent, State } from "./lifecycle.ts";
 import { move } from "./lifecycle.ts";
+import type { KernelPolicy } from "./policy.ts";
 import type { Draft, EndNote, Json, SessionRecord } from "./record.ts";
 import type { CredentialKey, Handle } from "./secret.ts";
 import { credentialKey, mintSecret, shardOfHandle } from "./secret.ts";
@@ -121,7 +122,8 @@ export class Writes {
     for (let attempt = 0; attempt < this.#core.policy.replays; attempt++) {
       if (record.state === "ended" || !still(record)) return undefined;
       const now = this.#core.clock.now();
-      const next = endedRecord(record, options, now, now + this.#core.policy.retainEndedMs);
+      const purgeAt = now + retentionMs(this.#core.policy, record.mechanism);
+      const next = endedRecord(record, options, now, purgeAt);
       // A suspended session has an owner, but no connection that could be closed.
       const carriedBy = record.state === "suspended" ? undefined : record.owner?.node;
       const outcome = await this.#core.store.update(record, next, [this.#endEntry(next, options, carriedBy)]);
@@ -204,6 +206,11 @@ function endedRecord(record: SessionRecord, options: EndOptions, at: number, pur
   if (checkpoint !== undefined && checkpoint.position >= (record.checkpoint?.position ?? 0))
     patch.checkpoint = { at, ...checkpoint };
   return patched(record, patch, move(record.state, "end"));
+}
+
+/** Never so short that the receipts of a revocation come after their session's timeline is gone. */
+function retentionMs({ mechanisms, retainEndedMs, receiptMs }: KernelPolicy, mechanism: string): number {
+  return Math.max(mechanisms[mechanism]?.retainEndedMs ?? retainEndedMs, receiptMs);
 }
 
 /** Every change by the session's own peer counts as use. */

@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,8 +8,9 @@ import type { Gateway } from "../../src/gateway/index.ts";
 import { ConfigError, parseConfig, up } from "../../src/gateway/index.ts";
 import { isHoldfastError } from "../../src/kernel/index.ts";
 import { connect } from "../../src/mechanisms/dialog/client-node.ts";
-import type { Dialog } from "../../src/mechanisms/dialog/index.ts";
 import { hashPassword } from "../../src/mechanisms/socks/index.ts";
+import { reading, until } from "../mechanisms/dialog/served.ts";
+import { selfSigned } from "../peers/certificate.ts";
 
 let folder: string;
 let hash: string;
@@ -35,25 +36,6 @@ function at(gateway: Gateway, scheme: string): string {
 
 function basic(name: string): string {
   return `Basic ${Buffer.from(`${name}:secret`).toString("base64")}`;
-}
-
-async function until(what: string, holds: () => boolean | Promise<boolean>): Promise<void> {
-  const giveUp = Date.now() + 60_000;
-  while (!(await holds())) {
-    assert.ok(Date.now() < giveUp, `waited a minute for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 5));
-  }
-}
-
-function reading(dialog: Dialog): string[] {
-  const got: string[] = [];
-  void (async () => {
-    for await (const message of dialog) {
-      got.push(message.text);
-      await message.commit().catch(() => undefined);
-    }
-  })();
-  return got;
 }
 
 /** Reads plain events until there are `count` of them. */
@@ -218,30 +200,8 @@ test("a dialog and its topic outlive the gateway's restart", async () => {
 });
 
 test("logger, the gateway, and a reader that goes on behind what it had: datagrams, streams and TLS", async (t) => {
-  execFileSync(
-    "openssl",
-    [
-      "req",
-      "-x509",
-      "-newkey",
-      "ec",
-      "-pkeyopt",
-      "ec_paramgen_curve:P-256",
-      "-nodes",
-      "-days",
-      "2",
-      "-subj",
-      "/CN=localhost",
-      "-addext",
-      "subjectAltName=DNS:localhost,IP:127.0.0.1",
-      "-keyout",
-      "key.pem",
-      "-out",
-      "cert.pem",
-    ],
-    { cwd: folder, stdio: "ignore" },
-  );
-  const tls = `{ cert: ${join(folder, "cert.pem")}, key: ${join(folder, "key.pem")} }`;
+  const { cert, key } = selfSigned(folder);
+  const tls = `{ cert: ${cert}, key: ${key} }`;
   const gateway = await gatewayOf(`
   - { mechanism: syslog, port: 0, tls-port: 0, tls: ${tls}, topic: logs, keep: 1000 }
   - { mechanism: dialog, port: 0, tcp-port: 0, tls: ${tls}, topics: [{ name: logs, writers: [] }] }`);
@@ -261,7 +221,7 @@ test("logger, the gateway, and a reader that goes on behind what it had: datagra
       child.on("close", () => resolve(true));
     });
   };
-  const ca = readFileSync(join(folder, "cert.pem"));
+  const ca = readFileSync(cert);
   const reader = await connect(at(gateway, "tls"), {
     label: "logs",
     data: Buffer.from("oldest"),
@@ -289,7 +249,7 @@ test("logger, the gateway, and a reader that goes on behind what it had: datagra
   const text = '<14>1 2026-01-01T00:00:00Z host app - - [x@1 a="b"] third';
   const client = spawn(
     "openssl",
-    ["s_client", "-quiet", "-connect", `127.0.0.1:${secure}`, "-CAfile", join(folder, "cert.pem")],
+    ["s_client", "-quiet", "-connect", `127.0.0.1:${secure}`, "-CAfile", cert],
     {
       stdio: ["pipe", "ignore", "ignore"],
     },

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { copyFileSync, mkdtempSync, rmSync } from "node:fs";
 import { request as httpRequest } from "node:http";
 import { tmpdir } from "node:os";
@@ -14,6 +13,7 @@ import type { Established } from "../../src/kernel/index.ts";
 import { createKernel } from "../../src/kernel/index.ts";
 import { createSessions } from "../../src/mechanisms/web/index.ts";
 import { lmdb } from "../../src/store/lmdb/index.ts";
+import { selfSigned } from "../peers/certificate.ts";
 
 const folders: string[] = [];
 const running = new Set<Gateway>();
@@ -164,7 +164,15 @@ test("stopping refuses what is new, lets what is under way finish, and leaves no
 
 test("an operator's limits hold for whatever is established", async () => {
   const gateway = await start({
-    limits: [{ mechanism: "socks", "per-principal": 1, principals: { eve: 0 }, absolute: "1h" }],
+    limits: [
+      {
+        mechanism: "socks",
+        "per-principal": 1,
+        principals: { eve: 0 },
+        absolute: "1h",
+        "retain-ended": "10m",
+      },
+    ],
   });
   const socks = (principal: string): Promise<Established> =>
     gateway.kernel.establish({ mechanism: "socks", mode: "full-duplex", principal });
@@ -172,6 +180,8 @@ test("an operator's limits hold for whatever is established", async () => {
   assert.equal(record.absoluteAt, record.createdAt + 3_600_000);
   await assert.rejects(socks("ada"), /may have 1 socks sessions/);
   await assert.rejects(socks("eve"), /may have 0 socks sessions/);
+  const ended = (await gateway.kernel.end(record, { reason: "finished" }))?.ended;
+  assert.equal(ended?.purgeAt, (ended?.at ?? 0) + 600_000);
 });
 
 test("refuses to show the admin port to others without TLS, unless told to in so many words", async () => {
@@ -246,30 +256,6 @@ test("an oversized or broken request is answered and harms nobody", async () => 
   assert.equal(status, 431);
   assert.equal((await fetch(`${listener.address}/verify`)).status, 401);
 });
-
-function selfSigned(place: string, name: string): void {
-  execFileSync(
-    "openssl",
-    [
-      "req",
-      "-x509",
-      "-newkey",
-      "ec",
-      "-pkeyopt",
-      "ec_paramgen_curve:prime256v1",
-      "-nodes",
-      "-days",
-      "2",
-      "-subj",
-      `/CN=${name}`,
-      "-keyout",
-      join(place, `${name}.key`),
-      "-out",
-      join(place, `${name}.crt`),
-    ],
-    { stdio: "ignore" },
-  );
-}
 
 function servedName(origin: string): Promise<string> {
   const { hostname, port } = new URL(origin);

@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
 import { mkdtempSync, readFileSync, readdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
@@ -15,6 +14,7 @@ import { hashPassword } from "../../src/mechanisms/socks/index.ts";
 import { getFile, putFile } from "../../src/mechanisms/transfer/client/files.ts";
 import { TransferError } from "../../src/mechanisms/transfer/client/index.ts";
 import { createSessions } from "../../src/mechanisms/web/index.ts";
+import { selfSigned } from "../peers/certificate.ts";
 
 const TOKEN = "correct-horse-battery";
 const BYTES = 300_000;
@@ -124,6 +124,18 @@ test("a web session's upload belongs under it, and its end closes the upload", a
     const headers = { ...creation, authorization: `Bearer ${token.reveal()}` };
     const made = await fetch(endpoint, { method: "POST", headers });
     assert.equal(made.status, 201);
+    // A cookie says the same, but not for the page of a site that is not trusted; what is said outright comes first.
+    const byCookie = async (more: Record<string, string>): Promise<number> => {
+      const cookie = `__Host-session=${token.reveal()}`;
+      const sent = await fetch(endpoint, { method: "POST", headers: { ...creation, cookie, ...more } });
+      return sent.status;
+    };
+    assert.equal(await byCookie({}), 201);
+    assert.equal(await byCookie({ origin: "https://app.example", "sec-fetch-site": "cross-site" }), 201);
+    assert.equal(await byCookie({ origin: new URL(endpoint).origin }), 201);
+    assert.equal(await byCookie({ origin: "https://evil.example" }), 403);
+    assert.equal(await byCookie({ origin: "null", "sec-fetch-site": "cross-site" }), 403);
+    assert.equal(await byCookie({ authorization: "Bearer no-such-token-here" }), 401);
     const [upload] = await live(gateway);
     assert.equal(upload?.principal, "ada");
     const parent = upload?.parent;
@@ -269,13 +281,7 @@ test("a gateway that stops in mid-upload keeps what came, and the next one goes 
 });
 
 test("it speaks TLS where it is given a certificate", async () => {
-  const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
-  const openssl = ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes"];
-  execFileSync(
-    "openssl",
-    [...openssl, "-subj", "/CN=localhost", "-days", "2", "-keyout", key, "-out", cert],
-    { stdio: "ignore" },
-  );
+  const { key, cert } = selfSigned(folder);
   const { gateway, endpoint } = await gatewayOf(`    tls: { cert: ${cert}, key: ${key} }\n`);
   try {
     assert.match(endpoint, /^https:/);

@@ -1,36 +1,21 @@
-import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import type { AddressInfo, Server } from "node:net";
 import { join } from "node:path";
 import type { TestContext } from "node:test";
 import type { TlsOptions } from "node:tls";
 import { createServer } from "node:tls";
+import type { KeyFiles as PairFiles } from "../peers/certificate.ts";
+import { selfSigned } from "../peers/certificate.ts";
 import { folder, freePort, serverProcess } from "../peers/process.ts";
 
-export interface KeyFiles {
+export interface KeyFiles extends PairFiles {
   readonly folder: string;
-  readonly cert: string;
-  readonly key: string;
 }
 
 /** A certificate for localhost and its key on an elliptic curve, which costs little to make and to use. */
 export function keyFiles(t: TestContext): KeyFiles {
   const place = folder(t);
-  const [cert, key] = [join(place, "cert.pem"), join(place, "key.pem")];
-  const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"];
-  const name = [
-    "-subj",
-    "/CN=localhost",
-    "-addext",
-    "subjectAltName=DNS:localhost,DNS:a.example,DNS:b.example",
-  ];
-  execFileSync(
-    "openssl",
-    ["req", "-x509", ...curve, "-nodes", "-keyout", key, "-out", cert, "-days", "2", ...name],
-    {
-      stdio: "ignore",
-    },
-  );
+  const { cert, key } = selfSigned(place, "localhost", ["a.example", "b.example"]);
   // HAProxy wants both in one file.
   writeFileSync(join(place, "both.pem"), readFileSync(cert, "utf8") + readFileSync(key, "utf8"));
   return { folder: place, cert, key };

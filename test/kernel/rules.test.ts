@@ -4,7 +4,9 @@ import { after, test } from "node:test";
 import type {
   CloseCause,
   CredentialKey,
+  Established,
   KernelOptions,
+  NodeLease,
   SessionRecord,
   SessionStore,
 } from "../../src/kernel/index.ts";
@@ -580,6 +582,59 @@ test("a dead node's sessions wait for their peers if they can be resumed, and ha
   assert.equal((await store.nodes()).find((node) => node.id === "one")?.gone, true);
 });
 
+test("a node that is long gone is forgotten, and when its name comes back, whoever slept all that time cannot pass for it", async () => {
+  const clock = new VirtualClock();
+  const store: SessionStore = memory({ clock });
+  const faults: unknown[] = [];
+  const sleeper = await bench({ clock, store, node: "x", onFault: (error) => faults.push(error) });
+  const { record } = await sleeper.kernel.establish({ mechanism: "socks", mode: "full-duplex", own: true });
+  let closed = 0;
+  await sleeper.kernel.attach(record, { close: () => void closed++ });
+  const ofX = async (): Promise<NodeLease | undefined> =>
+    (await store.nodes()).find((node) => node.id === "x");
+  const first = await ofX();
+  assert.ok(first);
+  const at = (later: number): VirtualClock => new VirtualClock(first.until + later);
+  const heir = await bench({ clock: at(1_000), store, node: "heir" });
+  heir.clock.advance(1_000);
+  await settle();
+  assert.equal((await ofX())?.gone, true);
+  const DAY = 24 * 60 * 60 * 1000;
+  await bench({ clock: at(DAY - 1), store, node: "before" });
+  assert.equal((await ofX())?.gone, true, "whoever looks at the list still sees that it went");
+  await bench({ clock: at(DAY), store, node: "after" });
+  assert.equal(await ofX(), undefined);
+  await bench({ clock: at(DAY + 1), store, node: "x" });
+  const second = await ofX();
+  assert.ok(second !== undefined && second.epoch > first.epoch + 1);
+  for (let turn = 0; turn < 5; turn++) {
+    clock.advance(1_000);
+    await settle();
+  }
+  assert.deepEqual(await ofX(), second);
+  assert.equal(closed, 1);
+  assert.match(String(faults.at(-1)), /Another process has the node name x/);
+});
+
+test("a name that is forgotten in the moment it is taken again is taken nevertheless", async () => {
+  const clock = new VirtualClock();
+  const store: SessionStore = memory({ clock });
+  const lease = { id: "x", epoch: 3, startedAt: 0, until: 1, gone: true } as const;
+  assert.ok(await store.putNode(lease, 0));
+  const putNode = store.putNode.bind(store);
+  let raced = false;
+  store.putNode = async (node, expect) => {
+    if (!raced) {
+      raced = true;
+      await putNode({ id: "other", epoch: 1, startedAt: clock.now(), until: clock.now() + 1 }, 0);
+    }
+    return putNode(node, expect);
+  };
+  await bench({ clock, store, node: "x" });
+  const taken = (await store.nodes()).find((node) => node.id === "x");
+  assert.ok(raced && taken !== undefined && taken.epoch > 3 && taken.gone !== true);
+});
+
 test("an ended session is forgotten when its time is over, not before", async () => {
   const { kernel, clock } = await bench({ policy: { retainEndedMs: 10_000, sweepMs: 1e12 } });
   const { record } = await login(kernel);
@@ -591,6 +646,40 @@ test("an ended session is forgotten when its time is over, not before", async ()
   assert.equal(await kernel.sweep(), 1);
   assert.equal(await kernel.lookUp(record.handle, { ended: true }), undefined);
   assert.deepEqual(await kernel.store.timeline(record.handle), []);
+});
+
+test("each mechanism's ended sessions are remembered for as long as it says, and late use is known as such until then", async () => {
+  const mechanisms = { web: { retainEndedMs: 60_000 }, socks: { retainEndedMs: 1 } };
+  const policy = { retainEndedMs: 20_000, receiptMs: 5_000, sweepMs: 1e12, mechanisms };
+  const { kernel, clock } = await bench({ policy });
+  const made = new Map<string, Established>();
+  for (const mechanism of ["web", "dialog", "socks"]) {
+    const session = await kernel.establish({ mechanism, mode: "full-duplex", principal: "alice" });
+    made.set(mechanism, session);
+    await kernel.end(session.record, { reason: "finished" });
+  }
+  const known = async (): Promise<string[]> => {
+    await kernel.sweep();
+    const found: string[] = [];
+    for (const [mechanism, { secret }] of made) {
+      const answer = await kernel.present(secret?.reveal() ?? "");
+      assert.equal(answer.good, false);
+      if (!answer.good && answer.why === "ended") found.push(mechanism);
+      else assert.equal(!answer.good && answer.why, "unknown");
+    }
+    return found;
+  };
+  clock.advance(4_999);
+  assert.deepEqual(await known(), ["web", "dialog", "socks"], "receipts have their time, whatever was said");
+  clock.advance(1);
+  assert.deepEqual(await known(), ["web", "dialog"]);
+  clock.advance(15_000);
+  assert.deepEqual(await known(), ["web"]);
+  clock.advance(39_999);
+  assert.deepEqual(await known(), ["web"]);
+  clock.advance(1);
+  assert.deepEqual(await known(), []);
+  assert.deepEqual((await kernel.store.list({ term: "ended", limit: 10 })).found, []);
 });
 
 test("an operator's limits by mechanism cut down what the mechanism asks for", async () => {

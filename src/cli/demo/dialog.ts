@@ -3,6 +3,7 @@ import { connect as connectTcp, createServer } from "node:net";
 import { connect } from "../../mechanisms/dialog/client-node.ts";
 import type { Dialog, Dialogs } from "../../mechanisms/dialog/index.ts";
 import { createDialogs } from "../../mechanisms/dialog/index.ts";
+import { listenOn } from "../../transport/listen.ts";
 import type { Part, PartKind, Person, Stage } from "./part.ts";
 import { chance, pick } from "./part.ts";
 
@@ -131,13 +132,7 @@ class Line {
 
   static async to(target: number): Promise<Line> {
     const line = new Line(target);
-    await new Promise<void>((resolve, reject) => {
-      line.#server.once("error", reject);
-      line.#server.listen(0, "127.0.0.1", resolve);
-    });
-    const at = line.#server.address();
-    if (at === null || typeof at === "string") throw new Error("a TCP listener has an address and a port");
-    line.port = at.port;
+    line.port = (await listenOn(line.#server)).port;
     return line;
   }
 

@@ -1,5 +1,6 @@
 import type { Socket } from "node:net";
 import { createServer } from "node:net";
+import { listenOn } from "../../transport/listen.ts";
 
 /** A service on the loopback that says back what it hears. */
 export interface Echo {
@@ -16,14 +17,9 @@ export async function startEcho(): Promise<Echo> {
     socket.on("close", () => sockets.delete(socket));
     socket.pipe(socket);
   });
-  await new Promise<void>((resolve, reject) => {
-    server.once("error", reject);
-    server.listen(0, "127.0.0.1", resolve);
-  });
-  const at = server.address();
-  if (at === null || typeof at === "string") throw new Error("a TCP listener has an address and a port");
+  const { port } = await listenOn(server);
   return {
-    port: at.port,
+    port,
     close: () =>
       new Promise((resolve) => {
         server.close(() => resolve());

@@ -5,6 +5,7 @@ import { connect, createServer } from "node:tls";
 import type { Handle } from "../../kernel/index.ts";
 import type { TlsSessions } from "../../mechanisms/tls/index.ts";
 import { tlsSessions } from "../../mechanisms/tls/index.ts";
+import { listenOn } from "../../transport/listen.ts";
 import type { Identity } from "./certificate.ts";
 import { certify } from "./certificate.ts";
 import type { Part, PartKind, Stage } from "./part.ts";
@@ -67,10 +68,7 @@ class TlsPart implements Part {
     });
     this.#sessions.attach(server, { ca });
     this.#servers.push(server);
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(0, "127.0.0.1", resolve);
-    });
+    await listenOn(server);
   }
 
   async step(): Promise<void> {

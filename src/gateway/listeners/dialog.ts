@@ -1,15 +1,16 @@
 import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { HoldfastError } from "../../kernel/index.ts";
-import type { Arrival, Dialog, Dialogs, Feed, Welcome } from "../../mechanisms/dialog/index.ts";
+import type { Arrival, Dialog, Dialogs, Feed, LinkRequest, Welcome } from "../../mechanisms/dialog/index.ts";
 import { createDialogs, passOn, preflighted, serveFeed, takeIn } from "../../mechanisms/dialog/index.ts";
+import type { User } from "../../mechanisms/socks/index.ts";
+import { listenOn } from "../../transport/listen.ts";
 import type { Certificate } from "../certificate.ts";
 import type { ListenerConfig, TlsConfig } from "../config.ts";
-import { listening, stopServer } from "../http-server.ts";
+import { failureOf, stopServer } from "../http-server.ts";
 import type { Listener, ListenerContext, ListenerKind } from "../listener.ts";
 import { addressOf, hostPort, isLoopback } from "../listener.ts";
 import { configSpan } from "../span.ts";
 import { dialogSchema } from "./dialog-schema.ts";
-import type { WhoConfig } from "./who.ts";
 import { Who } from "./who.ts";
 
 /**
@@ -35,7 +36,7 @@ export const dialog: ListenerKind = {
     const server = context.tls.httpServer(`listener ${name}`, tls, room.answer);
     room.dialogs.attach(server, "/dialog");
     try {
-      await listening(server, written.port ?? dialog.defaultPort, host);
+      await listenOn(server, { host, port: written.port ?? dialog.defaultPort });
       const certificate = tls === undefined ? undefined : context.tls.certificate(tls);
       const also = await listenTcp(room.dialogs, host, written["tcp-port"], certificate);
       return {
@@ -63,7 +64,11 @@ export const dialog: ListenerKind = {
   },
 };
 
-interface DialogConfig extends WhoConfig {
+interface DialogConfig {
+  readonly users?: readonly User[];
+  readonly anonymous?: boolean;
+  readonly cookie?: string;
+  readonly origins?: readonly string[];
   readonly topics: readonly TopicConfig[];
   readonly tls?: TlsConfig;
   readonly "tcp-port"?: number;
@@ -79,6 +84,7 @@ interface TopicConfig {
   readonly writers?: readonly string[];
 }
 
+type Asking = Pick<LinkRequest, "authorization" | "http" | "certificate">;
 type Right = "readers" | "writers";
 
 /** What one listener serves. */
@@ -87,6 +93,7 @@ class Room {
   readers = 0;
   readonly #context: ListenerContext;
   readonly #who: Who;
+  readonly #anonymous: boolean;
   readonly #topics: ReadonlyMap<string, { readonly feed: Feed; readonly config: TopicConfig }>;
   readonly #responses = new Set<ServerResponse>();
   readonly #most: number;
@@ -97,10 +104,13 @@ class Room {
   constructor(config: DialogConfig, context: ListenerContext) {
     const { kernel, topics, limit, log } = context;
     this.#context = context;
-    this.#who = new Who(kernel, config);
+    const { users = [], anonymous = users.length === 0, cookie, origins = [] } = config;
+    const web = { bearer: true, ...(cookie !== undefined && { cookie }) };
+    this.#who = new Who(kernel, { users, web, origins });
+    this.#anonymous = anonymous;
     this.#most = config.limits?.readers ?? 10_000;
     this.#messageBytes = config.limits?.message ?? 1_048_576;
-    this.#origins = config.origins ?? [];
+    this.#origins = origins;
     this.#topics = new Map(
       config.topics.map((topic) => [
         topic.name,
@@ -111,7 +121,7 @@ class Room {
     this.dialogs = createDialogs({
       kernel,
       ...(streams.kind !== "memory" && { log: streams }),
-      authenticate: (request) => this.#who.of(request),
+      authenticate: (request) => this.#welcome(request),
       holdMs: configSpan(config.hold, 120_000),
       pingMs: configSpan(config.ping, 15_000),
       maxMessageBytes: this.#messageBytes,
@@ -133,10 +143,19 @@ class Room {
     if (preflighted(request, response, this.#origins)) return;
     this.#serve(request, response).catch((error: unknown) => {
       this.#context.log.error({ err: error }, "a request failed");
+      const { status, code } = failureOf(error);
       if (response.headersSent) response.destroy();
-      else send(response, 500, { code: "internal" });
+      else send(response, status, { code });
     });
   };
+
+  /** `undefined` when it is nobody who may come. */
+  async #welcome({ authorization, http, certificate }: Asking): Promise<Welcome | undefined> {
+    if (http !== undefined && this.#who.isForeign(http)) return undefined;
+    if (certificate !== undefined) return { principal: certificate };
+    const known = await this.#who.of(authorization, http);
+    return known ?? (authorization === "" && this.#anonymous ? {} : undefined);
+  }
 
   /** The label names the topic; `data` of OPEN, as text, where to begin: a number, `oldest`, or `newest`. */
   async #talk(opened: Dialog, arrival: Arrival): Promise<void> {
@@ -165,7 +184,7 @@ class Room {
     const name = /^\/topics\/([\w.-]+)$/.exec(path)?.[1];
     if (name === undefined && path !== "/topics") return send(response, 404, { code: "not-found" });
     const authorization = request.headers.authorization ?? "";
-    const welcome = await this.#who.of({ authorization, http: request });
+    const welcome = await this.#welcome({ authorization, http: request });
     if (welcome === undefined) {
       response.setHeader("www-authenticate", 'Basic realm="holdfast", charset="UTF-8"');
       return send(response, 401, { code: "unauthorized" });

@@ -10,9 +10,10 @@ import type {
   TransferStorage,
 } from "../../mechanisms/transfer/index.ts";
 import { createTransfers, openDiskStorage } from "../../mechanisms/transfer/index.ts";
+import { listenOn } from "../../transport/listen.ts";
 import { Certificate } from "../certificate.ts";
 import type { ListenerConfig, TlsConfig } from "../config.ts";
-import { listening, stopServer } from "../http-server.ts";
+import { failureOf, stopServer } from "../http-server.ts";
 import type { Listener, ListenerContext, ListenerKind } from "../listener.ts";
 import { addressOf, isLoopback } from "../listener.ts";
 import { configLimits } from "../span.ts";
@@ -35,7 +36,7 @@ export const transfer: ListenerKind = {
     try {
       const store = await openDiskStorage(written.folder ?? join(context.data, "uploads"));
       running = new TransferListener(written, { store, certificate }, context);
-      await listening(running.server, written.port ?? transfer.defaultPort, host);
+      await listenOn(running.server, { host, port: written.port ?? transfer.defaultPort });
       return running;
     } catch (error) {
       await running?.close();
@@ -78,7 +79,7 @@ class TransferListener implements Listener {
     this.#path = written.path ?? "/files";
     this.#store = store;
     this.#context = context;
-    this.#access = new TransferAccess(written, context.kernel, onFault);
+    this.#access = new TransferAccess(written, context.kernel);
     this.#transfers = createTransfers({
       store,
       kernel: context.kernel,
@@ -135,7 +136,7 @@ class TransferListener implements Listener {
     this.#answer(request, response).catch((error: unknown) => {
       this.#context.log.error({ err: error }, "a request failed");
       if (response.headersSent) response.destroy();
-      else response.writeHead(500, { connection: "close" }).end();
+      else response.writeHead(failureOf(error).status, { connection: "close" }).end();
     });
   }
 

@@ -1,8 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import type { Sessions, SessionsOptions, WebSession } from "../../mechanisms/web/index.ts";
 import { createSessions } from "../../mechanisms/web/index.ts";
+import { listenOn } from "../../transport/listen.ts";
 import type { ListenerConfig, TlsConfig } from "../config.ts";
-import { listening, stopServer } from "../http-server.ts";
+import { stopServer } from "../http-server.ts";
 import type { Listener, ListenerContext, ListenerKind } from "../listener.ts";
 import { addressOf } from "../listener.ts";
 import { spanSchema, tlsSchema } from "../schema.ts";
@@ -46,7 +47,8 @@ export const web: ListenerKind = {
         else send(response, 500, { code: "internal" });
       });
     });
-    await listening(server, config.port ?? web.defaultPort, config.host ?? "127.0.0.1");
+    const { host = "127.0.0.1", port = web.defaultPort } = config;
+    await listenOn(server, { host, port });
     return {
       name,
       mechanism: "web",

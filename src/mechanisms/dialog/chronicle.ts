@@ -1,4 +1,5 @@
-import { TOKEN_DATA, UNIT_HALF_DUPLEX, UNIT_MINOR } from "./numbers.ts";
+import { TOKEN_DATA } from "./numbers.ts";
+import * as UNIT from "./units.ts";
 import type { DialogMachine } from "./machine/machine.ts";
 
 /** What a session's timeline is told. */
@@ -25,14 +26,14 @@ export class Chronicle {
 
   get #holder(): string | undefined {
     const { agreement, state } = this.#machine;
-    if ((agreement.units & UNIT_HALF_DUPLEX) === 0) return undefined;
+    if ((agreement.units & UNIT.halfDuplex) === 0) return undefined;
     return (state.tokens & TOKEN_DATA) !== 0 ? "initiator" : "responder";
   }
 
   /** Something may have changed. */
   look(now: number): void {
     const { agreement, state } = this.#machine;
-    const hasPoint = (agreement.units & UNIT_MINOR) !== 0 && state.va - 1 > this.#minor;
+    const hasPoint = (agreement.units & UNIT.minor) !== 0 && state.va - 1 > this.#minor;
     // After a restart the points before it are not confirmed any more.
     if (state.va - 1 < this.#minor) this.#minor = state.va - 1;
     if ((!hasPoint && this.#holder === this.#turn) || this.#timer !== undefined) return;

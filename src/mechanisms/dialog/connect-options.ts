@@ -1,19 +1,6 @@
 import { HoldfastError } from "../../kernel/errors.ts";
 import type { Credit } from "./frames.ts";
-import {
-  UNIT_ACTIVITY,
-  UNIT_DUPLEX,
-  UNIT_EXCEPTIONS,
-  UNIT_HALF_DUPLEX,
-  UNIT_MAJOR,
-  UNIT_MINOR,
-  UNIT_RELEASE,
-  UNIT_RESYNC,
-  UNIT_SIMPLEX_DOWN,
-  UNIT_SIMPLEX_UP,
-  UNIT_TYPED,
-  UNIT_URGENT,
-} from "./numbers.ts";
+import * as UNIT from "./units.ts";
 
 export type DialogMode = "half-duplex" | "full-duplex" | "simplex-down" | "simplex-up";
 
@@ -55,18 +42,18 @@ export function unitsOf({
   activities,
   negotiatedRelease,
 }: ConnectOptions): number {
-  let units: number = UNIT_URGENT | UNIT_TYPED | MODES[mode];
-  if (mode === "half-duplex") units |= UNIT_EXCEPTIONS;
-  if (sync === true || checkpoint !== undefined) units |= UNIT_MINOR | UNIT_MAJOR | UNIT_RESYNC;
-  if (activities === true) units |= UNIT_ACTIVITY | UNIT_MINOR | UNIT_RESYNC;
-  return negotiatedRelease === true ? units | UNIT_RELEASE : units;
+  let units: number = UNIT.urgent | UNIT.typed | MODES[mode];
+  if (mode === "half-duplex") units |= UNIT.exceptions;
+  if (sync === true || checkpoint !== undefined) units |= UNIT.minor | UNIT.major | UNIT.resync;
+  if (activities === true) units |= UNIT.activity | UNIT.minor | UNIT.resync;
+  return negotiatedRelease === true ? units | UNIT.release : units;
 }
 
 const MODES = {
-  "half-duplex": UNIT_HALF_DUPLEX,
-  "full-duplex": UNIT_DUPLEX,
-  "simplex-down": UNIT_SIMPLEX_DOWN,
-  "simplex-up": UNIT_SIMPLEX_UP,
+  "half-duplex": UNIT.halfDuplex,
+  "full-duplex": UNIT.duplex,
+  "simplex-down": UNIT.simplexDown,
+  "simplex-up": UNIT.simplexUp,
 } as const;
 
 export function bytesOf(size: number | string): number {

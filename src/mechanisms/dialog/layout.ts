@@ -2,7 +2,6 @@ import type { ByteReader, ByteWriter } from "../../wire/varint.ts";
 import type { Credit, Frame, LinkFrame, NumberedFrame, Position, UnnumberedFrame } from "./frames.ts";
 import {
   ALL_TOKENS,
-  ALL_UNITS,
   BOUND_AUTHORIZATION_BYTES,
   BOUND_CREDIT_BYTES,
   BOUND_CREDIT_MESSAGES,
@@ -20,6 +19,7 @@ import {
   MAX_SERIAL,
   RESYNC_KINDS,
 } from "./numbers.ts";
+import * as UNIT from "./units.ts";
 
 /** How one field is written and read. Reading never throws: what is wrong is noted in the reader. */
 export interface Field<T> {
@@ -66,7 +66,7 @@ const any = number();
 const code = number(255);
 const ms = number(BOUND_MS);
 const serial = number(MAX_SERIAL);
-const units = number(ALL_UNITS);
+const units = number(UNIT.all);
 const tokens = small(ALL_TOKENS);
 const placement = small(255);
 const id = text(BOUND_ID_BYTES);

@@ -3,41 +3,6 @@
  * bundler puts the number where a constant stands, and must leave the member of an object as it is.
  */
 
-// ── functional units (X.215 §8); the first four are the modes, exactly one of which is chosen ─────────────────────
-
-export const UNIT_HALF_DUPLEX = 1;
-export const UNIT_DUPLEX = 2;
-/** Only the responder sends. */
-export const UNIT_SIMPLEX_DOWN = 4;
-/** Only the initiator sends. */
-export const UNIT_SIMPLEX_UP = 8;
-export const UNIT_URGENT = 16;
-export const UNIT_TYPED = 32;
-export const UNIT_MINOR = 64;
-export const UNIT_MAJOR = 128;
-export const UNIT_RESYNC = 256;
-export const UNIT_ACTIVITY = 512;
-export const UNIT_RELEASE = 1024;
-export const UNIT_EXCEPTIONS = 2048;
-
-export const UNIT = {
-  halfDuplex: 1,
-  duplex: 2,
-  simplexDown: 4,
-  simplexUp: 8,
-  urgent: 16,
-  typed: 32,
-  minor: 64,
-  major: 128,
-  resync: 256,
-  activity: 512,
-  release: 1024,
-  exceptions: 2048,
-} as const;
-
-export const ALL_UNITS = 4095;
-export const MODE_UNITS = 15;
-
 // ── tokens (X.215 §7.2): the right to send data, to set minor points, to set major ones or manage activities, to finish
 
 export const TOKEN_DATA = 1;

@@ -4,7 +4,7 @@ import { HoldfastError } from "../../kernel/index.ts";
 import type { LogAck } from "../../kernel/log.ts";
 import type { DialogMode } from "./connect-options.ts";
 import type { Credit } from "./frames.ts";
-import { ALL_UNITS, UNIT } from "./numbers.ts";
+import * as UNIT from "./units.ts";
 
 /** Who is on a link, and what the dialogs they open are like. */
 export interface Welcome {
@@ -77,7 +77,7 @@ export function settle(options: DialogsOptions): Settings {
   const logged = options.log !== undefined;
   const settings: Settings = {
     durability: "stored",
-    units: ALL_UNITS,
+    units: UNIT.all,
     holdMs: 120_000,
     pingMs: 15_000,
     credit: { messages: 4096, bytes: 1_048_576 },

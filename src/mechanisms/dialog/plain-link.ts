@@ -4,7 +4,8 @@ import type { Link } from "./client.ts";
 import { decodeFrames, encodeFrame } from "./codec.ts";
 import { toEvent } from "./event-stream.ts";
 import type { Frame } from "./frames.ts";
-import { BOUND_CREDIT_BYTES, BOUND_LABEL_BYTES, BOUND_MESSAGE_BYTES, REFUSED, UNIT } from "./numbers.ts";
+import { BOUND_CREDIT_BYTES, BOUND_LABEL_BYTES, BOUND_MESSAGE_BYTES, REFUSED } from "./numbers.ts";
+import * as UNIT from "./units.ts";
 import type { Heard } from "./http-links.ts";
 import { answer, STREAM_HEADERS } from "./http-links.ts";
 

@@ -1,11 +1,11 @@
 import type { IncomingMessage, Server as HttpServer, ServerResponse } from "node:http";
 import type { Socket } from "node:net";
 import { createServer } from "node:net";
-import type { AddressInfo } from "node:net";
 import type { Duplex } from "node:stream";
 import type { TlsOptions } from "node:tls";
 import { createServer as createTlsServer, TLSSocket } from "node:tls";
 import { WebSocketServer } from "ws";
+import { listenOn } from "../../transport/listen.ts";
 import type { CarriedDialog, LastSent } from "./carried.ts";
 import type { Link } from "./client.ts";
 import type { Dialog } from "./dialog.ts";
@@ -191,19 +191,12 @@ export class Dialogs implements AsyncDisposable {
     const secure =
       tls === undefined ? undefined : createTlsServer({ ...tls, ALPNProtocols: ["holdfast.v1"] }, accept);
     const server = secure ?? createServer({ noDelay: true }, accept);
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(port, host, () => {
-        server.removeListener("error", reject);
-        resolve();
-      });
-    });
+    const at = await listenOn(server, { host, port });
     server.on("error", this.#settings.onFault);
     this.#servers.add(server);
-    const address = server.address();
     return {
       host,
-      port: isAddress(address) ? address.port : port,
+      port: at.port,
       renew: (options) => secure?.setSecureContext(options),
     };
   }
@@ -294,8 +287,4 @@ export class Dialogs implements AsyncDisposable {
 function pathOf(request: IncomingMessage): string {
   const target = request.url ?? "/";
   return target.split("?", 1)[0] ?? target;
-}
-
-function isAddress(address: AddressInfo | string | null): address is AddressInfo {
-  return typeof address === "object" && address !== null;
 }

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 import type { CloseCause } from "../../kernel/index.ts";
 import { isHoldfastError } from "../../kernel/index.ts";
-import type { Member } from "../../transport/members.ts";
+import type { RelayClient } from "../../transport/relay-server.ts";
 import type { Carrier, Counts, RelaySession, RelaySessions } from "../../transport/relay-session.ts";
 import { endOf } from "../../transport/relay-session.ts";
 import { Carried } from "./carried.ts";
@@ -29,7 +29,7 @@ export interface Gateway {
 }
 
 /** One client's connection: its request, its backend, and the session between the two. */
-export class Connection implements Member, Carrier {
+export class Connection implements RelayClient, Carrier {
   seat = -1;
   /** Resolves when its socket is closed and its end is written. */
   readonly done: Promise<void>;
@@ -85,6 +85,10 @@ export class Connection implements Member, Carrier {
     return this.#carried;
   }
 
+  get negotiating(): boolean {
+    return this.#carried === undefined;
+  }
+
   /** Bytes passed on so far, keepalives not counted. */
   get counts(): Counts {
     return this.#carried?.counts ?? NOTHING;
@@ -100,7 +104,7 @@ export class Connection implements Member, Carrier {
   }
 
   /** Ends what it carries, or drops it before it carries anything. */
-  async evict(why: string): Promise<void> {
+  async abort(why: string): Promise<void> {
     if (this.#carried !== undefined) await this.#carried.abort(why);
     else this.#drop();
     await this.done;

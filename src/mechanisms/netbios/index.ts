@@ -19,5 +19,6 @@ export type { NameService, NameServiceLimits, NameServiceOptions } from "./name-
 export { createNameService } from "./name-service/server.ts";
 export type { NetbiosLimits, NetbiosOptions } from "./options.ts";
 export type { Backend, Route, RouteOptions, Target } from "./routes.ts";
-export type { Listener, ListenOptions, NetbiosGateway, NetbiosStats } from "./server.ts";
+export type { NetbiosGateway, NetbiosStats } from "./server.ts";
 export { createNetbios } from "./server.ts";
+export type { Listener, ListenOptions } from "../../transport/listen.ts";

@@ -1,9 +1,7 @@
-import type { Server, Socket } from "node:net";
-import { createServer } from "node:net";
+import type { Socket } from "node:net";
 import type { Kernel } from "../../kernel/index.ts";
-import { HoldfastError } from "../../kernel/index.ts";
-import { Members } from "../../transport/members.ts";
-import { RelaySessions } from "../../transport/relay-session.ts";
+import type { Listener, ListenOptions } from "../../transport/listen.ts";
+import { RelayServer } from "../../transport/relay-server.ts";
 import type { Carried } from "./carried.ts";
 import type { NetbiosName } from "./codec/name.ts";
 import type { Gateway } from "./connection.ts";
@@ -37,45 +35,37 @@ export interface NetbiosStats {
   readonly keepalivesSent: number;
 }
 
-export interface ListenOptions {
-  readonly host?: string;
-  readonly port?: number;
-  readonly signal?: AbortSignal;
-}
-
-export interface Listener {
-  readonly host: string;
-  readonly port: number;
-}
-
 export class NetbiosGateway implements AsyncDisposable {
   readonly kernel: Kernel;
   readonly #settings: Settings;
   readonly #routes: Routes;
-  readonly #relays: RelaySessions;
   readonly #probes: Probes;
+  readonly #server: RelayServer<Connection>;
   /** What its connections may ask of it. */
   readonly #context: Gateway;
-  readonly #servers = new Set<Server>();
-  readonly #connections = new Members<Connection>();
   readonly #sessionsOf = new Map<string, number>();
   readonly #handshakesOf = new Map<string, number>();
   /** What connections that are gone have carried. */
   readonly #past = { bytesUp: 0, bytesDown: 0, keepalivesSent: 0 };
   #sessions = 0;
   #accepted = 0;
-  #dropped = 0;
-  #closing = false;
 
   constructor(options: NetbiosOptions) {
     this.kernel = options.kernel;
     this.#settings = settingsOf(options);
+    const { kernel, limits, countsEveryMs, onFault } = this.#settings;
     this.#routes = new Routes(options);
-    this.#relays = new RelaySessions(this.#settings);
-    this.#probes = new Probes(options.kernel, this.#settings.limits.probesMs);
+    this.#probes = new Probes(kernel, limits.probesMs);
+    this.#server = new RelayServer({
+      kernel,
+      connections: limits.connections,
+      countsEveryMs,
+      onFault,
+      welcome: (socket) => this.#welcome(socket),
+    });
     this.#context = {
       settings: this.#settings,
-      sessions: this.#relays,
+      sessions: this.#server.sessions,
       routes: this.#routes,
       enter: (address) => this.#enter(address),
       leave: (address) => this.#leave(address),
@@ -94,63 +84,32 @@ export class NetbiosGateway implements AsyncDisposable {
    * Opens a listener; there may be several. 127.0.0.1 and port 139 unless given; port 0 takes a free one, which only
    * clients that can be told a port for the session service find. Rejects with the system's error when it cannot.
    */
-  async listen(at: ListenOptions = {}): Promise<Listener> {
-    if (this.#closing)
-      throw new HoldfastError("invalid-argument", "This gateway was closed; create a new one.");
-    const { host = "127.0.0.1", port = 139, signal } = at;
-    await this.kernel.start();
-    const server = createServer({ allowHalfOpen: true, noDelay: true }, (socket) => this.#accept(socket));
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen({ host, port, backlog: 1024, ...(signal !== undefined && { signal }) }, () => {
-        server.off("error", reject);
-        resolve();
-      });
-    });
-    // From here on an error is of one accept (out of descriptors): the next may work.
-    server.on("error", this.#settings.onFault);
-    server.on("close", () => this.#servers.delete(server));
-    this.#servers.add(server);
-    const address = server.address();
-    if (address === null || typeof address === "string") {
-      throw new HoldfastError("unsupported", "The session service listens on TCP.");
-    }
-    return { host: address.address, port: address.port };
+  listen(at: ListenOptions = {}): Promise<Listener> {
+    return this.#server.listen({ ...at, port: at.port ?? 139 });
   }
 
   stats(): NetbiosStats {
     const totals = { ...this.#past };
-    for (const { carried } of this.#connections) if (carried !== undefined) addTo(totals, carried);
+    for (const { carried } of this.#server.clients) if (carried !== undefined) addTo(totals, carried);
     return {
-      connections: this.#connections.size,
+      connections: this.#server.size,
       sessions: this.#sessions,
       accepted: this.#accepted,
       refused: this.#probes.total,
-      dropped: this.#dropped,
+      dropped: this.#server.refused,
       ...totals,
     };
   }
 
   /** Takes no new clients, lets those that are there finish until `deadlineMs` from now, then ends what is left. */
   async drain(deadlineMs: number): Promise<void> {
-    this.#stopListening();
-    for (const connection of this.#connections)
-      if (connection.carried === undefined) void connection.evict("shutdown");
-    await new Promise<void>((resolve) => {
-      const cancel = this.kernel.clock.after(deadlineMs, resolve);
-      void this.#quiet().then(() => {
-        cancel();
-        resolve();
-      });
-    });
-    await this.close();
+    await this.#server.drain(deadlineMs);
+    this.#probes.flush();
   }
 
   /** Closes listeners and all connections now; resolves when their sessions are written as ended. */
   async close(): Promise<void> {
-    this.#stopListening();
-    await Promise.all([...this.#connections].map((connection) => connection.evict("shutdown")));
-    await this.#relays.settled(SETTLE_MS);
+    await this.#server.close();
     this.#probes.flush();
   }
 
@@ -158,23 +117,17 @@ export class NetbiosGateway implements AsyncDisposable {
     return this.close();
   }
 
-  #accept(socket: Socket): void {
+  #welcome(socket: Socket): Connection | undefined {
     const address = socket.remoteAddress ?? "unknown";
     const handshakes = this.#handshakesOf.get(address) ?? 0;
-    const { limits } = this.#settings;
-    const full = this.#connections.size >= limits.connections || handshakes >= limits.handshakesPerPeer;
-    if (this.#closing || full) {
-      this.#dropped++;
-      socket.resetAndDestroy();
-      return;
-    }
+    if (handshakes >= this.#settings.limits.handshakesPerPeer) return undefined;
     this.#handshakesOf.set(address, handshakes + 1);
     const connection = new Connection(this.#context, socket);
-    this.#connections.add(connection);
     void connection.done.then(() => {
-      this.#connections.delete(connection);
+      this.#server.left(connection);
       if (connection.carried !== undefined) addTo(this.#past, connection.carried);
     });
+    return connection;
   }
 
   #enter(address: string): boolean {
@@ -190,17 +143,6 @@ export class NetbiosGateway implements AsyncDisposable {
   #leave(address: string): void {
     decrease(this.#sessionsOf, address);
     this.#sessions--;
-  }
-
-  #stopListening(): void {
-    this.#closing = true;
-    for (const server of this.#servers) server.close();
-  }
-
-  async #quiet(): Promise<void> {
-    while (this.#connections.size > 0) {
-      await Promise.all([...this.#connections].map((connection) => connection.done));
-    }
   }
 }
 
@@ -221,6 +163,3 @@ function decrease(counts: Map<string, number>, key: string): void {
   if (left > 0) counts.set(key, left);
   else counts.delete(key);
 }
-
-/** How long closing waits for a store that does not take the last writes. */
-const SETTLE_MS = 5_000;

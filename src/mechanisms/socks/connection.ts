@@ -1,8 +1,8 @@
 import type { Socket } from "node:net";
 import type { CloseCause, Draft } from "../../kernel/index.ts";
 import { isHoldfastError } from "../../kernel/index.ts";
-import type { Member } from "../../transport/members.ts";
 import { Relay } from "../../transport/relay.ts";
+import type { RelayClient } from "../../transport/relay-server.ts";
 import type {
   Carrier,
   Counts,
@@ -35,7 +35,7 @@ export interface Surroundings {
 }
 
 /** One client: the machine's hands and feet, from accepting the socket to the end of its session. */
-export class Connection implements Member, Carrier {
+export class Connection implements RelayClient, Carrier {
   seat = -1;
   readonly #around: Surroundings;
   readonly #socket: Socket;

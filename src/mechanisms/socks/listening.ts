@@ -1,5 +1,6 @@
-import type { AddressInfo, Server, Socket } from "node:net";
+import type { Socket } from "node:net";
 import { createServer } from "node:net";
+import { listenOn } from "../../transport/listen.ts";
 import { parseAddress, plainAddress } from "./address.ts";
 import type { Endpoint } from "./codec.ts";
 import type { Settings } from "./options.ts";
@@ -52,7 +53,8 @@ async function directly(
   attempt: Attempt,
 ): Promise<Listening> {
   const server = createServer({ allowHalfOpen: true, noDelay: true });
-  const bound = await listening(server, host);
+  const at = await listenOn(server, { host }, 8);
+  const bound = { host: plainAddress(at.host), port: at.port };
   attempt.stop = () => server.close();
   const peer = new Promise<{ endpoint: Endpoint; reached: Reached } | Unreached>((resolve) => {
     server.on("error", (error) => resolve(failureOf(error)));
@@ -96,22 +98,6 @@ async function throughUpstream(
     return NOT_ALLOWED;
   }, failureOf);
   return { bound, peer };
-}
-
-function listening(server: Server, host: string): Promise<Endpoint> {
-  return new Promise((resolve, reject) => {
-    server.once("error", reject);
-    server.listen({ host, port: 0, backlog: 8 }, () => {
-      server.off("error", reject);
-      const at = server.address();
-      if (isAddressInfo(at)) resolve({ host: plainAddress(at.address), port: at.port });
-      else reject(new Error("the listener has no address"));
-    });
-  });
-}
-
-function isAddressInfo(at: AddressInfo | string | null): at is AddressInfo {
-  return at !== null && typeof at !== "string";
 }
 
 function endpointOf(socket: Socket): Endpoint {

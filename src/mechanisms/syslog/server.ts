@@ -6,6 +6,7 @@ import type { TlsOptions } from "node:tls";
 import { createServer as createTlsServer, TLSSocket } from "node:tls";
 import type { Kernel } from "../../kernel/index.ts";
 import { HoldfastError } from "../../kernel/index.ts";
+import { listenOn } from "../../transport/listen.ts";
 import { isFault } from "../../wire/fault.ts";
 import type { SyslogMessage } from "./codec.ts";
 import { parseMessage } from "./codec.ts";
@@ -127,18 +128,11 @@ export class Syslog implements AsyncDisposable {
     const accept = (socket: Socket): void => this.#accept(socket, tls === undefined ? "tcp" : "tls");
     const secure = tls === undefined ? undefined : createTlsServer(tls, accept);
     const server = secure ?? createServer(accept);
-    await new Promise<void>((resolve, reject) => {
-      server.once("error", reject);
-      server.listen(port, host, () => {
-        server.off("error", reject);
-        resolve();
-      });
-    });
+    const at = await listenOn(server, { host, port });
     server.on("error", this.#settings.onFault);
     this.#servers.add(server);
-    const at = server.address();
     return {
-      port: typeof at === "object" && at !== null ? at.port : port,
+      port: at.port,
       renew: (options) => secure?.setSecureContext(options),
     };
   }

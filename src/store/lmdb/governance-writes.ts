@@ -1,5 +1,6 @@
 import type { Barrier, BarrierDraft } from "../../kernel/barrier.ts";
 import type { JournalDraft } from "../../kernel/journal.ts";
+import { isLongGone } from "../../kernel/nodes.ts";
 import type { NodeLease } from "../../kernel/store.ts";
 import type { Databases } from "./environment.ts";
 import { prepare, readNumber, writeEntries } from "./journal-writer.ts";
@@ -44,6 +45,9 @@ export function nodeLease(db: Databases, node: NodeLease, expect: number): () =>
     const stored = db.nodes.get(key);
     const epoch = stored === undefined ? 0 : (JSON.parse(stored) as NodeLease).epoch;
     if (epoch !== expect) return false;
+    if (node.epoch > expect)
+      for (const one of storedNodes(db))
+        if (isLongGone(one, node.startedAt)) db.nodes.removeSync(keyText(`n:${one.id}`));
     db.nodes.putSync(key, text);
     return true;
   };

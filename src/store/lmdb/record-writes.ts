@@ -2,7 +2,7 @@ import { getLastVersion } from "lmdb";
 
 import type { JournalDraft } from "../../kernel/journal.ts";
 import type { SessionRecord } from "../../kernel/record.ts";
-import { credentialKeys, indexTerms } from "../../kernel/record.ts";
+import { credentialKeys, indexTerms, sameTerms } from "../../kernel/record.ts";
 import { decodeRecord, encodeRecord } from "../../kernel/record-codec.ts";
 import type { CredentialKey, Handle } from "../../kernel/secret.ts";
 import type { CreateOutcome, Standing, UpdateOutcome } from "../../kernel/store.ts";
@@ -163,14 +163,4 @@ function storedVersion(db: Databases, handle: Handle): number | undefined {
 
 function epochKey(principal: string): string {
   return keyText(`p:${principal}`);
-}
-
-function sameTerms(a: SessionRecord, b: SessionRecord): boolean {
-  return (
-    (a.state === "ended") === (b.state === "ended") &&
-    a.owner?.node === b.owner?.node &&
-    a.principal === b.principal &&
-    a.parent === b.parent &&
-    a.mechanism === b.mechanism
-  );
 }

@@ -3,8 +3,9 @@ import type { Clock } from "../../kernel/clock.ts";
 import { systemClock } from "../../kernel/clock.ts";
 import type { Following } from "../../kernel/following.ts";
 import type { JournalDraft, JournalEntry } from "../../kernel/journal.ts";
+import { isLongGone } from "../../kernel/nodes.ts";
 import type { Json, SessionRecord } from "../../kernel/record.ts";
-import { credentialKeys, dueAt, indexTerms } from "../../kernel/record.ts";
+import { credentialKeys, dueAt, indexTerms, sameTerms } from "../../kernel/record.ts";
 import type { CredentialKey, Handle } from "../../kernel/secret.ts";
 import type {
   Ack,
@@ -233,6 +234,8 @@ export class MemoryStore implements SessionStore {
   async putNode(node: NodeLease, expect: number): Promise<boolean> {
     this.#assertOpen();
     if ((this.#nodes.get(node.id)?.epoch ?? 0) !== expect) return false;
+    if (node.epoch > expect)
+      for (const one of this.#nodes.values()) if (isLongGone(one, node.startedAt)) this.#nodes.delete(one.id);
     this.#nodes.set(node.id, node);
     return true;
   }
@@ -322,16 +325,6 @@ function extended(timeline: JournalEntry[], entry: JournalEntry): JournalEntry[]
   timeline.push(entry);
   if (timeline.length >= 2 * TIMELINE) timeline.splice(0, timeline.length - TIMELINE);
   return timeline;
-}
-
-function sameTerms(a: SessionRecord, b: SessionRecord): boolean {
-  return (
-    (a.state === "ended") === (b.state === "ended") &&
-    a.owner?.node === b.owner?.node &&
-    a.principal === b.principal &&
-    a.parent === b.parent &&
-    a.mechanism === b.mechanism
-  );
 }
 
 function ownData(record: SessionRecord): SessionRecord {

@@ -26,11 +26,11 @@ export class Entries {
   #hand = 0;
   evictions = 0;
 
-  constructor(maxEntries: number, now: number) {
+  constructor(maxEntries: number) {
     this.#slots = maxEntries;
     // Most records are held by one key; those with a second one on offer make up for it by evicting sooner.
     this.#maxKeys = Math.ceil(maxEntries * 1.25) + 4;
-    this.#keys = new KeyTable(this.#maxKeys, now);
+    this.#keys = new KeyTable(this.#maxKeys);
     this.#used = new Uint8Array(maxEntries);
     this.#older = new Int32Array(maxEntries).fill(NONE);
     this.#younger = new Int32Array(maxEntries).fill(NONE);
@@ -42,10 +42,10 @@ export class Entries {
 
   /** The record whose current key has that digest and may be used at `now`, barriers aside. */
   recall(digest: SecretDigest, now: number): SessionRecord | undefined {
-    const slot = this.#keys.getUsable(digest, now);
-    if (slot === NONE) return undefined;
-    this.#used[slot] = 1;
-    return this.#records[slot];
+    const place = this.#keys.usable(digest, now);
+    if (place === NONE) return undefined;
+    this.#used[this.#keys.numberAt(place)] = 1;
+    return this.#keys.recordAt(place);
   }
 
   find(key: CredentialKey): Found | undefined {
@@ -81,9 +81,9 @@ export class Entries {
     this.#keysOf[slot] = keys;
     this.#used[slot] = 0;
     this.#handles.set(handle, slot);
-    for (const key of keys) this.#keys.set(key, slot);
     const { current } = record.credentials;
-    if (current !== undefined) this.#keys.set(current, slot, usableUntil(found));
+    const until = usableUntil(found);
+    for (const key of keys) this.#keys.set(key, slot, record, key === current ? until : -Infinity);
     this.#enchain(slot, record.principal);
   }
 

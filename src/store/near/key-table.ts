@@ -1,152 +1,149 @@
-import type { CredentialKey, SecretDigest } from "../../kernel/index.ts";
+import type { CredentialKey, SecretDigest, SessionRecord } from "../../kernel/index.ts";
 
 /**
- * Credential keys to small numbers, in one flat array: an open-addressed table whose look-up touches one cache line,
- * where a `Map` of a million strings touches four and hashes what is a hash already. Beside each number stands until when
- * its key may be used, so that what the number leads to need not be touched to know.
+ * Credential keys to numbered entries: an open-addressed table whose look-up touches one cache line, where a `Map` of a
+ * million strings touches four and hashes what is a hash already. Beside each number stands until when its key may be
+ * used, so that what the number leads to need not be touched to know.
  *
- * One cell is eight 32-bit words:
+ * One cell is 32 bytes:
  *
- *   | characters 0–3 | 4–7 | 8–11 | 12–15 | 16–19 | 20–23 | value + 1, or 0: free | usable until |
+ *   | bytes 0–3 | 4–7 | 8–11 | 12–15 of the digest | number + 1, or 0: free | – | usable until, a double |
  *
- * Twenty-four characters of a digest are 144 bits of a SHA-256: to meet another key's by search is out of reach. The shard
- * letter before them is left out, so that a key and its digest find the same cell. `usable until` is in whole seconds
- * since the table was made, rounded down: in the last second of a session its record has to be asked.
+ * 128 bits of a SHA-256: to meet another key's by search is out of reach. The shard letter before it is left out, so that
+ * a key and its digest find the same cell.
  */
 export class KeyTable {
-  readonly #cells: Int32Array;
+  readonly #words: Int32Array;
+  readonly #untils: Float64Array;
+  /** The records themselves stand at the same places, so that the processor can fetch both at once. */
+  readonly #records: (SessionRecord | undefined)[];
   readonly #mask: number;
-  readonly #madeAt: number;
   #size = 0;
 
-  /** Room for `keys` keys at a load of at most three quarters. `madeAt` is now. */
-  constructor(keys: number, madeAt: number) {
+  /** Room for `keys` keys at a load of at most three quarters. */
+  constructor(keys: number) {
     const cells = 2 ** Math.ceil(Math.log2(Math.max(8, (keys * 4) / 3)));
-    this.#cells = new Int32Array(cells * WORDS);
+    const memory = new ArrayBuffer(cells * WORDS * 4);
+    this.#words = new Int32Array(memory);
+    this.#untils = new Float64Array(memory);
+    this.#records = Array.from({ length: cells }, () => undefined);
     this.#mask = cells - 1;
-    this.#madeAt = madeAt;
   }
 
   get size(): number {
     return this.#size;
   }
 
-  /** The number of `key`, or -1. */
-  get(key: CredentialKey): number {
-    const base = this.#find(key);
-    return base === ABSENT ? ABSENT : (this.#cells[base + VALUE] ?? 0) - 1;
+  /** The place of `digest`, if the record there may be used with it at `now`; else -1. */
+  usable(digest: SecretDigest, now: number): number {
+    const place = this.#find(word(digest, 0), word(digest, 4), word(digest, 8), word(digest, 12));
+    return place !== ABSENT && now < (this.#untils[place * DOUBLES + UNTIL] ?? 0) ? place : ABSENT;
   }
 
-  /** As `get`, where `now` is certainly before what `set` was told. */
-  getUsable(digest: SecretDigest, now: number): number {
-    const base = this.#find(digest);
-    if (base === ABSENT) return ABSENT;
-    const seconds = this.#cells[base + UNTIL] ?? 0;
-    // Past the last instant that a cell can hold stands no limit at all.
-    if (seconds !== FOREVER && now >= this.#madeAt + seconds * 1000) return ABSENT;
-    return (this.#cells[base + VALUE] ?? 0) - 1;
+  numberAt(place: number): number {
+    return (this.#words[place * WORDS + NUMBER] ?? 0) - 1;
+  }
+
+  recordAt(place: number): SessionRecord | undefined {
+    return this.#records[place];
+  }
+
+  /** The number of `key`, or -1. */
+  get(key: CredentialKey): number {
+    const digest = digestOf(key);
+    if (digest === undefined) return ABSENT;
+    const place = this.#find(...wordsOf(digest));
+    return place === ABSENT ? ABSENT : this.numberAt(place);
   }
 
   /** What is no key is not put in: it will never be found, and the store answers for it. */
-  set(key: CredentialKey, value: number, usableUntil: number = -Infinity): void {
-    if (startOf(key) === ABSENT) return;
-    const base = this.#cellOf(key) * WORDS;
-    if (this.#cells[base + VALUE] === 0) {
-      for (let i = 0; i < VALUE; i++) this.#cells[base + i] = word(key, startOf(key) + i * 4);
+  set(key: CredentialKey, number: number, record: SessionRecord, usableUntil: number): void {
+    const digest = digestOf(key);
+    if (digest === undefined) return;
+    const four = wordsOf(digest);
+    const place = this.#placeFor(four);
+    const base = place * WORDS;
+    if (this.#words[base + NUMBER] === 0) {
+      this.#words.set(four, base);
       this.#size++;
     }
-    this.#cells[base + VALUE] = value + 1;
-    const seconds = Math.floor((usableUntil - this.#madeAt) / 1000);
-    this.#cells[base + UNTIL] = Math.max(0, Math.min(seconds, FOREVER));
+    this.#words[base + NUMBER] = number + 1;
+    this.#untils[place * DOUBLES + UNTIL] = usableUntil;
+    this.#records[place] = record;
   }
 
   delete(key: CredentialKey): void {
-    if (startOf(key) === ABSENT) return;
-    const cells = this.#cells;
-    let hole = this.#cellOf(key);
-    if (cells[hole * WORDS + VALUE] === 0) return;
+    const digest = digestOf(key);
+    if (digest === undefined) return;
+    const words = this.#words;
+    let hole = this.#placeFor(wordsOf(digest));
+    if (words[hole * WORDS + NUMBER] === 0) return;
     this.#size--;
     // Whoever stands behind the hole and would have stood in it or before it moves up, so that no search ends too soon.
-    for (let at = (hole + 1) & this.#mask; cells[at * WORDS + VALUE] !== 0; at = (at + 1) & this.#mask) {
-      const home = mix(cells[at * WORDS] ?? 0, cells[at * WORDS + 1] ?? 0) & this.#mask;
+    for (let at = (hole + 1) & this.#mask; words[at * WORDS + NUMBER] !== 0; at = (at + 1) & this.#mask) {
+      const home = (words[at * WORDS] ?? 0) & this.#mask;
       if (((at - home) & this.#mask) < ((at - hole) & this.#mask)) continue;
-      cells.copyWithin(hole * WORDS, at * WORDS, (at + 1) * WORDS);
+      words.copyWithin(hole * WORDS, at * WORDS, (at + 1) * WORDS);
+      this.#records[hole] = this.#records[at];
       hole = at;
     }
-    cells.fill(0, hole * WORDS, (hole + 1) * WORDS);
+    words.fill(0, hole * WORDS, (hole + 1) * WORDS);
+    this.#records[hole] = undefined;
   }
 
   clear(): void {
-    this.#cells.fill(0);
+    this.#words.fill(0);
+    this.#records.fill(undefined);
     this.#size = 0;
   }
 
-  /** Where the cell of `text`, a key or a digest, begins; -1 when there is none. */
-  #find(text: string): number {
-    const start = startOf(text);
-    if (start === ABSENT) return ABSENT;
-    const cells = this.#cells;
-    const a = word(text, start);
-    const b = word(text, start + 4);
-    const c = word(text, start + 8);
-    const d = word(text, start + 12);
-    const e = word(text, start + 16);
-    const f = word(text, start + 20);
-    for (let at = mix(a, b) & this.#mask; ; at = (at + 1) & this.#mask) {
-      const base = at * WORDS;
-      if (cells[base + VALUE] === 0) return ABSENT;
-      if (
-        cells[base] === a &&
-        cells[base + 1] === b &&
-        cells[base + 2] === c &&
-        cells[base + 3] === d &&
-        cells[base + 4] === e &&
-        cells[base + 5] === f
-      ) {
-        return base;
-      }
+  #find(a: number, b: number, c: number, d: number): number {
+    const words = this.#words;
+    for (let place = a & this.#mask; ; place = (place + 1) & this.#mask) {
+      const base = place * WORDS;
+      if (words[base + NUMBER] === 0) return ABSENT;
+      if (words[base] === a && words[base + 1] === b && words[base + 2] === c && words[base + 3] === d)
+        return place;
     }
   }
 
-  /** The cell `key` is in, or the free one it would be put into. */
-  #cellOf(key: CredentialKey): number {
-    const start = startOf(key);
-    let at = mix(word(key, start), word(key, start + 4)) & this.#mask;
-    while (this.#cells[at * WORDS + VALUE] !== 0 && !this.#holds(at, key, start)) at = (at + 1) & this.#mask;
-    return at;
-  }
-
-  #holds(at: number, key: CredentialKey, start: number): boolean {
-    for (let i = 0; i < VALUE; i++)
-      if (this.#cells[at * WORDS + i] !== word(key, start + i * 4)) return false;
-    return true;
+  /** Where these words stand, or the free place where they would be put. */
+  #placeFor([a, b, c, d]: Words): number {
+    const words = this.#words;
+    let place = a & this.#mask;
+    for (; words[place * WORDS + NUMBER] !== 0; place = (place + 1) & this.#mask) {
+      const base = place * WORDS;
+      if (words[base] === a && words[base + 1] === b && words[base + 2] === c && words[base + 3] === d) break;
+    }
+    return place;
   }
 }
+
+type Words = readonly [number, number, number, number];
 
 const ABSENT = -1;
-const DIGEST_LENGTH = 43;
 const WORDS = 8;
-const VALUE = 6;
-const UNTIL = 7;
-const FOREVER = 2 ** 31 - 1;
+const NUMBER = 4;
+const DOUBLES = 4;
+const UNTIL = 3;
 
-/** Where the digest begins in a key or a digest; -1 when it is neither. */
-function startOf(text: string): number {
-  const before = text.length - DIGEST_LENGTH;
-  return before === 0 || before === 1 ? before : ABSENT;
+/** The bytes behind a key's shard letter; `undefined` when it is no key. */
+function digestOf(key: CredentialKey): Buffer | undefined {
+  if (key.length !== 44) return undefined;
+  const digest = Buffer.from(key.slice(1), "base64url");
+  return digest.length === 32 ? digest : undefined;
 }
 
-function word(text: string, at: number): number {
+function wordsOf(digest: Buffer): Words {
+  return [digest.readInt32LE(0), digest.readInt32LE(4), digest.readInt32LE(8), digest.readInt32LE(12)];
+}
+
+/** The same of a digest whose bytes are the characters of a text. */
+function word(digest: SecretDigest, at: number): number {
   return (
-    text.charCodeAt(at) |
-    (text.charCodeAt(at + 1) << 8) |
-    (text.charCodeAt(at + 2) << 16) |
-    (text.charCodeAt(at + 3) << 24)
+    digest.charCodeAt(at) |
+    (digest.charCodeAt(at + 1) << 8) |
+    (digest.charCodeAt(at + 2) << 16) |
+    (digest.charCodeAt(at + 3) << 24)
   );
-}
-
-/** Characters are six random bits in eight: two words of them fill one. */
-function mix(a: number, b: number): number {
-  const h = Math.imul(a ^ Math.imul(b, 0x9e3779b1), 0x85ebca6b);
-  return h ^ (h >>> 15);
 }

@@ -95,7 +95,7 @@ class NearCache implements SessionStore {
     this.#store = store;
     this.#clock = clock;
     this.#staleMs = staleMs;
-    this.#entries = new Entries(maxEntries, clock.now());
+    this.#entries = new Entries(maxEntries);
     this.#feed = new Feed(store, clock, {
       live: (since) => {
         this.#live = true;

@@ -1,5 +1,11 @@
 import type { Barrier, BarrierDraft, Found, Handle, JournalDraft, NodeLease } from "../../kernel/index.ts";
-import { encodeEntry, encodeRecord, HoldfastError, shardOfPrincipal } from "../../kernel/index.ts";
+import {
+  encodeEntry,
+  encodeRecord,
+  HoldfastError,
+  isLongGone,
+  shardOfPrincipal,
+} from "../../kernel/index.ts";
 import type { PostgresRow, PostgresStatement } from "./client.ts";
 import { booleanIn, bytesIn, listIn, numberIn, prepared, textIn } from "./client.ts";
 import { Coalescer } from "./coalescer.ts";
@@ -33,6 +39,7 @@ export class Governance {
   readonly #barriers: Prepared;
   readonly #putNode: Prepared;
   readonly #nodes: Prepared;
+  readonly #forgetLeases: Prepared;
   readonly #put: Prepared;
   readonly #take: Prepared;
   readonly #peek: Prepared;
@@ -52,6 +59,7 @@ export class Governance {
     );
     this.#putNode = prepared(`select ${S}.put_node(${places(5)}) as done`);
     this.#nodes = prepared(`select lease from ${S}.node order by id`);
+    this.#forgetLeases = prepared(`delete from ${S}.node where lease = any($1)`);
     this.#put = prepared(`select ${S}.put_tickets(${places(5)}) as kept`);
     this.#take = prepared(`select * from ${S}.take_tickets(${places(2)})`);
     this.#peek = prepared(`select value from ${S}.ticket where key = $1 and expires_at > $2`);
@@ -143,6 +151,7 @@ export class Governance {
   }
 
   async putNode(node: NodeLease, expect: number): Promise<boolean> {
+    if (node.epoch > expect) await this.#forgetNodes(node);
     const row = await this.#one((ms) =>
       this.#putNode([column(node.id), node.epoch, JSON.stringify(node), expect, wait(ms)]),
     );
@@ -152,6 +161,17 @@ export class Governance {
   async nodes(): Promise<readonly NodeLease[]> {
     const rows = await this.#database.run(this.#nodes([]), this.#settings.timeoutMs);
     return rows.map((row) => decodeLease(textIn(row, "lease")));
+  }
+
+  async #forgetNodes({ id, startedAt }: NodeLease): Promise<void> {
+    const { timeoutMs } = this.#settings;
+    const texts = (await this.#database.run(this.#nodes([]), timeoutMs)).map((row) => textIn(row, "lease"));
+    const gone = texts.filter((text) => {
+      const lease = decodeLease(text);
+      return lease.id !== id && isLongGone(lease, startedAt);
+    });
+    // Those that have come back meanwhile read differently.
+    if (gone.length > 0) await this.#database.run(this.#forgetLeases([gone]), timeoutMs);
   }
 
   putTicket(key: string, value: Uint8Array, expiresAt: number): Promise<boolean> {

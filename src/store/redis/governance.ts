@@ -1,6 +1,7 @@
 import type { Barrier, BarrierDraft } from "../../kernel/barrier.ts";
 import { HoldfastError } from "../../kernel/errors.ts";
 import type { JournalDraft } from "../../kernel/journal.ts";
+import { isLongGone } from "../../kernel/nodes.ts";
 import type { Handle } from "../../kernel/secret.ts";
 import { parseHandle, shardOfPrincipal } from "../../kernel/secret.ts";
 import type { NodeLease, Standing } from "../../kernel/store.ts";
@@ -72,7 +73,7 @@ export class Governance {
     const over = all.filter(({ barrier }) => barrier.until !== undefined && barrier.until <= now);
     if (over.length > 0) {
       const pairs = over.flatMap(({ text, barrier }) => [barrier.id, text]);
-      await this.#trips.write(scripts.FORGET_BARRIERS, shard, [shard.barriers], ["", ...pairs]);
+      await this.#trips.write(scripts.FORGET, shard, [shard.barriers], ["", ...pairs]);
     }
     return all
       .filter((one) => !over.includes(one))
@@ -82,14 +83,27 @@ export class Governance {
 
   async putNode(node: NodeLease, expect: number): Promise<boolean> {
     const shard = this.#layout.authority;
+    if (node.epoch > expect) await this.#forgetNodes(node);
     const args = ["", node.id, String(expect), `${node.epoch}:${JSON.stringify(node)}`];
     return (await this.#trips.write(scripts.PUT_NODE, shard, [shard.nodes], args)).outcome === "written";
   }
 
   async nodes(): Promise<readonly NodeLease[]> {
+    return (await this.#nodes()).map(({ lease }) => lease);
+  }
+
+  async #nodes(): Promise<readonly { readonly text: string; readonly lease: NodeLease }[]> {
     const shard = this.#layout.authority;
-    const reply = listOf(await this.#trips.ask(shard, ["HVALS", shard.nodes]));
-    return reply.map((text) => parseJson<NodeLease>(splitNumber(textOf(text)).rest));
+    const reply = listOf(await this.#trips.ask(shard, ["HVALS", shard.nodes])).map(textOf);
+    return reply.map((text) => ({ text, lease: parseJson<NodeLease>(splitNumber(text).rest) }));
+  }
+
+  async #forgetNodes({ id, startedAt }: NodeLease): Promise<void> {
+    const gone = (await this.#nodes()).filter(({ lease }) => lease.id !== id && isLongGone(lease, startedAt));
+    if (gone.length === 0) return;
+    const shard = this.#layout.authority;
+    const pairs = gone.flatMap(({ text, lease }) => [lease.id, text]);
+    await this.#trips.write(scripts.FORGET, shard, [shard.nodes], ["", ...pairs]);
   }
 
   async #drawSequence(draft: BarrierDraft, entry: JournalDraft, floor: number): Promise<number> {

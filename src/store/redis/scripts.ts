@@ -245,9 +245,9 @@ journal(KEYS[2], KEYS[3], KEYS[4], 4)
 return 'lifted ' .. time`,
 );
 
-/** Forgets barriers that are over, unless raised again meanwhile. KEYS: barriers. ARGV: until, -, pairs of id and value. */
-export const FORGET_BARRIERS: Script = script(
-  "forget-barriers",
+/** Forgets what is over, unless it was written again meanwhile. KEYS: barriers or nodes. ARGV: until, -, pairs of id and value. */
+export const FORGET: Script = script(
+  "forget",
   IN_TIME,
   `
 for i = 3, #ARGV, 2 do

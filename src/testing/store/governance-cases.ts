@@ -129,6 +129,41 @@ export function governanceCases(harness: StoreHarness): void {
 
   storeCase(
     harness,
+    "nodes that are long gone are forgotten when a name is taken, and only then",
+    async (c) => {
+      const [one, other] = [await c.open(), await c.open()];
+      const lease = (id: string, startedAt: number, epoch = 1): NodeLease => ({
+        id,
+        epoch,
+        startedAt,
+        until: startedAt + 10_000,
+      });
+      const ids = async (): Promise<string[]> => (await other.nodes()).map((node) => node.id).sort();
+      const dayAfter = START + 10_000 + 86_400_000;
+      for (const id of ["gone", "silent", "zombie"]) assert.ok(await one.putNode(lease(id, START), 0));
+      assert.ok(await one.putNode({ ...lease("gone", START), gone: true }, 1));
+      assert.ok(await one.putNode({ ...lease("zombie", START, 2), gone: true }, 1));
+      assert.ok(await other.putNode(lease("n1", dayAfter - 1), 0));
+      assert.deepEqual(await ids(), ["gone", "n1", "silent", "zombie"], "people still see what went lately");
+      assert.ok(await other.putNode({ ...lease("n1", dayAfter), until: dayAfter + 20_000 }, 1));
+      assert.deepEqual(await ids(), ["gone", "n1", "silent", "zombie"], "renewing a lease forgets nothing");
+      // A name comes back under its own lease, however long it was away; silent nodes are not gone before they were inherited.
+      assert.ok(await other.putNode(lease("gone", dayAfter, 2), 1));
+      assert.deepEqual(await ids(), ["gone", "n1", "silent"]);
+      for (const epoch of [1, 2])
+        assert.equal(
+          await one.putNode(lease("zombie", START, epoch), epoch),
+          false,
+          "its lease is nobody's now",
+        );
+      assert.ok(await one.putNode(lease("zombie", dayAfter, 7), 0));
+      assert.equal(await other.putNode(lease("zombie", dayAfter, 3), 2), false);
+      assert.deepEqual(await ids(), ["gone", "n1", "silent", "zombie"]);
+    },
+  );
+
+  storeCase(
+    harness,
     "guarantee 7: a store that was closed says so, and closing twice is closing",
     async (c) => {
       const store = await c.open();

@@ -3,7 +3,8 @@ import { test } from "node:test";
 import fc from "fast-check";
 import { decodeFrames, encodeFrame } from "../../../src/mechanisms/dialog/codec.ts";
 import type { Frame } from "../../../src/mechanisms/dialog/frames.ts";
-import { TOKEN, UNIT } from "../../../src/mechanisms/dialog/numbers.ts";
+import { TOKEN } from "../../../src/mechanisms/dialog/numbers.ts";
+import * as UNIT from "../../../src/mechanisms/dialog/units.ts";
 import type { MachineOptions, Message } from "../../../src/mechanisms/dialog/machine/index.ts";
 import {
   agree,

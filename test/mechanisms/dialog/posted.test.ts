@@ -17,7 +17,8 @@ import {
   toEvent,
 } from "../../../src/mechanisms/dialog/event-stream.ts";
 import type { Frame } from "../../../src/mechanisms/dialog/frames.ts";
-import { REFUSED, UNIT } from "../../../src/mechanisms/dialog/numbers.ts";
+import { REFUSED } from "../../../src/mechanisms/dialog/numbers.ts";
+import * as UNIT from "../../../src/mechanisms/dialog/units.ts";
 import type { Dialog } from "../../../src/mechanisms/dialog/index.ts";
 import { explain } from "../../../src/mechanisms/dialog/machine/reasons.ts";
 import { rulesFor } from "../../../src/mechanisms/dialog/machine/rules-for.ts";

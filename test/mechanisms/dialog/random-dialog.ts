@@ -1,4 +1,4 @@
-import { ALL_UNITS, MODE_UNITS, UNIT } from "../../../src/mechanisms/dialog/numbers.ts";
+import * as UNIT from "../../../src/mechanisms/dialog/units.ts";
 import type { Agreement, Message, Side } from "../../../src/mechanisms/dialog/machine/index.ts";
 import { agree } from "../../../src/mechanisms/dialog/machine/index.ts";
 import type { PeersOptions } from "./two-peers.ts";
@@ -71,9 +71,9 @@ export function randomRun(seed: number, steps: number): void {
   const purging = pick(2) === 0;
   const units =
     (1 << pick(4)) |
-    (pick(ALL_UNITS + 1) &
-      ~MODE_UNITS &
-      (purging ? ALL_UNITS : ~(UNIT.resync | UNIT.activity | UNIT.exceptions)));
+    (pick(UNIT.all + 1) &
+      ~UNIT.modes &
+      (purging ? UNIT.all : ~(UNIT.resync | UNIT.activity | UNIT.exceptions)));
   const options: PeersOptions = {
     agreement: agreement(units, pick(256), pick(3) === 0 ? [100, 3] : [0, 0]),
     credit: { messages: 1 + pick(8), bytes: 40 + pick(200) },

@@ -1,101 +1,45 @@
 import assert from "node:assert/strict";
 import { mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:http";
-import type { Server } from "node:http";
-import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
-import { createKernel, isHoldfastError } from "../../../src/kernel/index.ts";
-import type { Kernel, SessionLog, SessionStore } from "../../../src/kernel/index.ts";
+import { isHoldfastError } from "../../../src/kernel/index.ts";
+import type { SessionStore } from "../../../src/kernel/index.ts";
 import { connect } from "../../../src/mechanisms/dialog/client-node.ts";
 import type { NodeConnectOptions } from "../../../src/mechanisms/dialog/client-node.ts";
 import type { Dialog, DialogsOptions } from "../../../src/mechanisms/dialog/index.ts";
-import { createDialogs } from "../../../src/mechanisms/dialog/index.ts";
-import type { Dialogs } from "../../../src/mechanisms/dialog/index.ts";
 import { embeddedLog } from "../../../src/store/embedded/log.ts";
 import { memory } from "../../../src/store/memory/index.ts";
 import { CutLink } from "./cut-link.ts";
+import type { Served } from "./served.ts";
+import { numbered, reading, sendAll, served, until } from "./served.ts";
 
 const base = mkdtempSync(join(tmpdir(), "holdfast-dialog-"));
 after(() => rmSync(base, { recursive: true, force: true }));
 let folders = 0;
 
-interface Node {
-  readonly kernel: Kernel;
-  readonly dialogs: Dialogs;
-  readonly http: Server;
-  readonly port: number;
+interface Node extends Served {
   readonly tcp: number;
-  readonly faults: unknown[];
-  stop(): Promise<void>;
 }
 
 async function node(
   options: Partial<DialogsOptions> & { store?: SessionStore; logAt?: string } = {},
 ): Promise<Node> {
-  const { store = memory(), logAt, ...rest } = options;
-  const faults: unknown[] = [];
-  const kernel = createKernel({ store, onFault: (error) => faults.push(error) });
-  await kernel.start();
-  const log: SessionLog | undefined = logAt === undefined ? undefined : embeddedLog({ path: logAt });
-  const dialogs = createDialogs({
-    kernel,
-    authenticate: ({ authorization }) => (authorization === "" ? undefined : { principal: authorization }),
-    onFault: (error) => faults.push(error),
-    ...(log !== undefined && { log }),
-    ...rest,
-  });
-  const http = createServer((_request, response) => response.end());
-  dialogs.attach(http, "/dialog");
-  await new Promise<void>((resolve) => http.listen(0, "127.0.0.1", resolve));
-  const { port: tcp } = await dialogs.listen();
+  const { logAt, ...rest } = options;
+  const log = logAt === undefined ? undefined : embeddedLog({ path: logAt });
+  const node = await served({ ...(log !== undefined && { log }), ...rest });
+  const { port: tcp } = await node.dialogs.listen();
   return {
-    kernel,
-    dialogs,
-    http,
-    port: (http.address() as AddressInfo).port,
+    ...node,
     tcp,
-    faults,
     async stop() {
-      await dialogs.close();
-      http.closeAllConnections();
-      http.close();
+      await node.stop();
       await log?.close();
-      await kernel.close();
     },
   };
 }
 
 const FAST: NodeConnectOptions = { authorization: "ann", reconnect: { minMs: 5, maxMs: 50 } };
-
-async function until(what: string, holds: () => boolean): Promise<void> {
-  const giveUp = Date.now() + 60_000;
-  while (!holds()) {
-    assert.ok(Date.now() < giveUp, `waited a minute for ${what}`);
-    await new Promise((resolve) => setTimeout(resolve, 2));
-  }
-}
-
-/** Reads and commits everything, and notes it. */
-function reading(dialog: Dialog): string[] {
-  const got: string[] = [];
-  void (async () => {
-    for await (const message of dialog) {
-      got.push(message.text);
-      await message.commit().catch(() => undefined);
-    }
-  })();
-  return got;
-}
-
-function numbered(count: number): string[] {
-  return [...Array(count).keys()].map((index) => `message ${index}`);
-}
-
-async function sendAll(dialog: Dialog, messages: readonly string[]): Promise<void> {
-  for (const message of messages) await dialog.send(message);
-}
 
 for (const binding of ["ws", "tcp"] as const) {
   for (const logged of [false, true]) {

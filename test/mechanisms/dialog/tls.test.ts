@@ -1,5 +1,4 @@
 import assert from "node:assert/strict";
-import { execFileSync } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { createServer } from "node:https";
 import type { AddressInfo } from "node:net";
@@ -15,6 +14,7 @@ import type { Dialog, Dialogs, LinkRequest } from "../../../src/mechanisms/dialo
 import { createDialogs } from "../../../src/mechanisms/dialog/index.ts";
 import { memory } from "../../../src/store/memory/index.ts";
 import { CutLink } from "./cut-link.ts";
+import { selfSigned } from "../../peers/certificate.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "holdfast-dialog-tls-"));
 const faults: unknown[] = [];
@@ -57,12 +57,7 @@ after(async () => {
 });
 
 function certificate(name: string): { key: Buffer; cert: Buffer } {
-  const [key, cert] = [join(folder, `${name}.key`), join(folder, `${name}.crt`)];
-  const curve = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-days", "2"];
-  const about = ["-subj", `/CN=${name}`, "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1"];
-  execFileSync("openssl", ["req", "-x509", ...curve, ...about, "-keyout", key, "-out", cert], {
-    stdio: "pipe",
-  });
+  const { key, cert } = selfSigned(folder, name);
   return { key: readFileSync(key), cert: readFileSync(cert) };
 }
 

@@ -5,7 +5,6 @@ import { readFileSync } from "node:fs";
 import http from "node:http";
 import https from "node:https";
 import net from "node:net";
-import { join } from "node:path";
 import type { TestContext } from "node:test";
 import { describe, it } from "node:test";
 import type { Proxy, ProxyLike } from "../../../src/mechanisms/socks/index.ts";
@@ -19,7 +18,7 @@ import {
   SocksAgent,
   SocksTlsAgent,
 } from "../../../src/mechanisms/socks/index.ts";
-import { folder, installed, run } from "../../peers/process.ts";
+import { folder, installed } from "../../peers/process.ts";
 import { parseProxy } from "../../../src/mechanisms/socks/proxy.ts";
 import {
   closedPort,
@@ -33,6 +32,7 @@ import {
   tcpServer,
   until,
 } from "./scene.ts";
+import { selfSigned } from "../../peers/certificate.ts";
 
 const via = (port: number, more: Partial<Proxy> = {}): Proxy => ({
   protocol: "socks5",
@@ -237,26 +237,8 @@ describe("agents", () => {
 
   it("carry https through, with TLS from here to the destination", async (t) => {
     if (!installed(t, "openssl", ["version"])) return;
-    const home = folder(t);
-    const subject = ["-subj", "/CN=localhost", "-addext", "subjectAltName=DNS:localhost"];
-    const files = ["-keyout", join(home, "key"), "-out", join(home, "cert")];
-    const made = await run("openssl", [
-      ...[
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:prime256v1",
-        "-nodes",
-        "-days",
-        "2",
-      ],
-      ...subject,
-      ...files,
-    ]);
-    assert.equal(made.code, 0, made.stderr);
-    const [key, cert] = [readFileSync(join(home, "key")), readFileSync(join(home, "cert"))];
+    const files = selfSigned(folder(t));
+    const [key, cert] = [readFileSync(files.key), readFileSync(files.cert)];
     const web = https.createServer({ key, cert }, (request, response) =>
       response.end(`hello ${request.url}`),
     );

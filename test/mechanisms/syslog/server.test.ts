@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { execFileSync, spawn } from "node:child_process";
+import { spawn } from "node:child_process";
 import { createSocket } from "node:dgram";
 import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { connect } from "node:net";
@@ -12,6 +12,7 @@ import { createKernel } from "../../../src/kernel/index.ts";
 import type { SyslogMessage, SyslogOptions, SyslogOrigin } from "../../../src/mechanisms/syslog/index.ts";
 import { createSyslog } from "../../../src/mechanisms/syslog/index.ts";
 import { memory } from "../../../src/store/memory/index.ts";
+import { selfSigned } from "../../peers/certificate.ts";
 
 async function receiver(options: Partial<SyslogOptions> = {}) {
   const faults: unknown[] = [];
@@ -129,39 +130,16 @@ test("logger from util-linux: datagrams and both framings, RFC 5424 and RFC 3164
 test("TLS: the certificate of whoever sends is the principal, and a revoked one is cut off and kept out", async () => {
   const folder = mkdtempSync(join(tmpdir(), "holdfast-syslog-"));
   after(() => rmSync(folder, { recursive: true, force: true }));
-  for (const name of ["server", "printer"])
-    execFileSync(
-      "openssl",
-      [
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-days",
-        "2",
-        "-subj",
-        `/CN=${name}`,
-        "-addext",
-        "subjectAltName=DNS:localhost",
-        "-keyout",
-        `${name}.key`,
-        "-out",
-        `${name}.pem`,
-      ],
-      { cwd: folder, stdio: "ignore" },
-    );
+  for (const name of ["server", "printer"]) selfSigned(folder, name);
   const file = (name: string): Buffer => readFileSync(join(folder, name));
   const { syslog, kernel, got, stop, faults } = await receiver();
   const { port } = await syslog.listenTcp({
     tls: {
-      cert: file("server.pem"),
+      cert: file("server.crt"),
       key: file("server.key"),
       requestCert: true,
       rejectUnauthorized: true,
-      ca: file("printer.pem"),
+      ca: file("printer.crt"),
     },
   });
   const open = () =>
@@ -169,8 +147,8 @@ test("TLS: the certificate of whoever sends is the principal, and a revoked one 
       port,
       host: "127.0.0.1",
       servername: "localhost",
-      ca: file("server.pem"),
-      cert: file("printer.pem"),
+      ca: file("server.crt"),
+      cert: file("printer.crt"),
       key: file("printer.key"),
     });
   const socket = open();

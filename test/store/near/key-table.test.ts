@@ -3,13 +3,15 @@ import { test } from "node:test";
 import fc from "fast-check";
 import type { CredentialKey, SecretDigest } from "../../../src/kernel/index.ts";
 import { KeyTable } from "../../../src/store/near/key-table.ts";
-import { freshKey } from "./scripted-store.ts";
+import { freshKey, sessionOf } from "./scripted-store.ts";
+
+const record = sessionOf("ada", 0);
 
 test("the table holds what a Map would, through any sequence of sets and deletes", () => {
   const keys = Array.from({ length: 24 }, () => freshKey());
   // Neighbours that differ in a single character, at each end of what is compared.
   const one = keys[0] ?? freshKey();
-  for (const at of [1, 24]) {
+  for (const at of [1, 21]) {
     const other = one.charAt(at) === "A" ? "B" : "A";
     keys.push(`${one.slice(0, at)}${other}${one.slice(at + 1)}` as CredentialKey);
   }
@@ -19,7 +21,7 @@ test("the table holds what a Map would, through any sequence of sets and deletes
   });
   fc.assert(
     fc.property(fc.array(step, { maxLength: 200 }), (steps) => {
-      const table = new KeyTable(keys.length, 0);
+      const table = new KeyTable(keys.length);
       const model = new Map<CredentialKey, number>();
       for (const { key: index, value } of steps) {
         const key = keys[index] ?? freshKey();
@@ -27,7 +29,7 @@ test("the table holds what a Map would, through any sequence of sets and deletes
           table.delete(key);
           model.delete(key);
         } else {
-          table.set(key, value);
+          table.set(key, value, record, Infinity);
           model.set(key, value);
         }
         assert.equal(table.size, model.size);
@@ -40,16 +42,22 @@ test("the table holds what a Map would, through any sequence of sets and deletes
 
 test("a key and its digest find the same, the digest only as long as it is told to", () => {
   const now = 1_800_000_000_000;
-  const table = new KeyTable(8, now);
+  const table = new KeyTable(8);
   const [limited, unlimited, unusable] = [freshKey(), freshKey(), freshKey()];
-  table.set(limited, 1, now + 2_500);
-  table.set(unlimited, 2, Infinity);
-  table.set(unusable, 3);
-  const usable = (key: CredentialKey, after: number): number =>
-    table.getUsable(key.slice(1) as SecretDigest, now + after);
-  assert.deepEqual([usable(limited, 0), usable(unlimited, 0), usable(unusable, 0)], [1, 2, -1]);
-  assert.deepEqual([usable(limited, 1_999), usable(limited, 2_000)], [1, -1], "whole seconds, rounded down");
-  assert.equal(usable(unlimited, 1e15), 2);
+  table.set(limited, 1, record, now + 2_500);
+  table.set(unlimited, 2, record, Infinity);
+  table.set(unusable, 3, record, -Infinity);
+  const usable = (key: CredentialKey, after: number): boolean => {
+    const digest = Buffer.from(key.slice(1), "base64url").toString("latin1") as SecretDigest;
+    const place = table.usable(digest, now + after);
+    if (place === -1) return false;
+    assert.equal(table.recordAt(place), record);
+    assert.equal(table.numberAt(place), table.get(key));
+    return true;
+  };
+  assert.deepEqual([usable(limited, 0), usable(unlimited, 0), usable(unusable, 0)], [true, true, false]);
+  assert.deepEqual([usable(limited, 2_499), usable(limited, 2_500)], [true, false]);
+  assert.equal(usable(unlimited, 1e15), true);
   assert.deepEqual(
     [limited, unlimited, unusable].map((key) => table.get(key)),
     [1, 2, 3],
@@ -57,9 +65,9 @@ test("a key and its digest find the same, the digest only as long as it is told 
 });
 
 test("what is no key is never found, and no harm", () => {
-  const table = new KeyTable(4, 0);
-  for (const text of ["", "x", "A".repeat(42), "A".repeat(45)]) {
-    table.set(text as CredentialKey, 1);
+  const table = new KeyTable(4);
+  for (const text of ["", "x", "A".repeat(43), "A".repeat(45), "!".repeat(44)]) {
+    table.set(text as CredentialKey, 1, record, Infinity);
     assert.equal(table.get(text as CredentialKey), -1);
     table.delete(text as CredentialKey);
   }
@@ -68,8 +76,8 @@ test("what is no key is never found, and no harm", () => {
 
 test("a hundred thousand keys find their way", () => {
   const keys = Array.from({ length: 100_000 }, () => freshKey());
-  const table = new KeyTable(keys.length, 0);
-  keys.forEach((key, i) => table.set(key, i));
+  const table = new KeyTable(keys.length);
+  keys.forEach((key, i) => table.set(key, i, record, Infinity));
   keys.forEach((key, i) => assert.equal(table.get(key), i));
   keys.forEach((key, i) => i % 2 === 0 && table.delete(key));
   keys.forEach((key, i) => assert.equal(table.get(key), i % 2 === 0 ? -1 : i));

@@ -1,23 +1,13 @@
 import {
   ALL_TOKENS,
-  MODE_UNITS,
   PLACE_INITIATOR,
   PLACE_RESPONDER,
   TOKEN_DATA,
   TOKEN_MAJOR,
   TOKEN_MINOR,
   TOKEN_RELEASE,
-  UNIT_ACTIVITY,
-  UNIT_DUPLEX,
-  UNIT_EXCEPTIONS,
-  UNIT_HALF_DUPLEX,
-  UNIT_MAJOR,
-  UNIT_MINOR,
-  UNIT_RELEASE,
-  UNIT_RESYNC,
-  UNIT_SIMPLEX_DOWN,
-  UNIT_SIMPLEX_UP,
 } from "../numbers.ts";
+import * as UNIT from "../units.ts";
 import type { DialogState } from "./state.ts";
 
 /** Which side opened the dialog: 0 the initiator, 1 the responder. The other one is `1 - side`. */
@@ -45,19 +35,19 @@ export interface Proposal {
 }
 
 /** Modes in the order in which one is taken when several are possible: the freest first. */
-const MODES = [UNIT_DUPLEX, UNIT_HALF_DUPLEX, UNIT_SIMPLEX_DOWN, UNIT_SIMPLEX_UP] as const;
+const MODES = [UNIT.duplex, UNIT.halfDuplex, UNIT.simplexDown, UNIT.simplexUp] as const;
 
 /** The functional units both have (X.225 §6.1), without those whose conditions do not hold; `undefined`: no common mode. */
 export function agree(initiator: Proposal, responder: Proposal): Agreement | undefined {
   const common = initiator.units & responder.units;
   const mode = MODES.find((one) => (common & one) !== 0);
   if (mode === undefined) return undefined;
-  let units = (common & ~MODE_UNITS) | mode;
+  let units = (common & ~UNIT.modes) | mode;
   // X.215 §8.3: exceptions only with half-duplex, resynchronization only where there are sync points.
-  if (mode !== UNIT_HALF_DUPLEX) units &= ~UNIT_EXCEPTIONS;
-  if ((units & (UNIT_MINOR | UNIT_MAJOR)) === 0) units &= ~UNIT_RESYNC;
+  if (mode !== UNIT.halfDuplex) units &= ~UNIT.exceptions;
+  if ((units & (UNIT.minor | UNIT.major)) === 0) units &= ~UNIT.resync;
   // A feed has nobody who could give a token back.
-  if ((mode & (UNIT_SIMPLEX_DOWN | UNIT_SIMPLEX_UP)) !== 0) units &= ~(UNIT_RELEASE | UNIT_ACTIVITY);
+  if ((mode & (UNIT.simplexDown | UNIT.simplexUp)) !== 0) units &= ~(UNIT.release | UNIT.activity);
   const available = tokensOf(units);
   return {
     units,
@@ -71,10 +61,10 @@ export function agree(initiator: Proposal, responder: Proposal): Agreement | und
 /** A token exists when its unit was chosen (X.215 §7.2). */
 export function tokensOf(units: number): number {
   return (
-    (units & UNIT_HALF_DUPLEX ? TOKEN_DATA : 0) |
-    (units & UNIT_MINOR ? TOKEN_MINOR : 0) |
-    (units & (UNIT_MAJOR | UNIT_ACTIVITY) ? TOKEN_MAJOR : 0) |
-    (units & UNIT_RELEASE ? TOKEN_RELEASE : 0)
+    (units & UNIT.halfDuplex ? TOKEN_DATA : 0) |
+    (units & UNIT.minor ? TOKEN_MINOR : 0) |
+    (units & (UNIT.major | UNIT.activity) ? TOKEN_MAJOR : 0) |
+    (units & UNIT.release ? TOKEN_RELEASE : 0)
   );
 }
 

@@ -4,7 +4,7 @@ import { ByteWriter } from "../../../wire/varint.ts";
 import type { ContentType } from "../codec.ts";
 import { encodeContent, encodeFrame, FrameReader, isNumbered, writeFrame } from "../codec.ts";
 import type { Credit, Frame, NumberedFrame, Position, UnnumberedFrame } from "../frames.ts";
-import { UNIT_ACTIVITY, UNIT_RESYNC, UNIT_SIMPLEX_DOWN, UNIT_SIMPLEX_UP, UNIT_URGENT } from "../numbers.ts";
+import * as UNIT from "../units.ts";
 import type { Agreement, Side } from "./agreement.ts";
 import { tokensHeld, tokensOf } from "./agreement.ts";
 import type { DialogEvent, Refused } from "./events.ts";
@@ -230,7 +230,7 @@ export class DialogMachine {
 
   /** Overtakes everything; at most 8 unanswered, and none survives its link. */
   urgent(bytes: Uint8Array): Refused | undefined {
-    if ((this.agreement.units & UNIT_URGENT) === 0) return { refused: "unagreed:urgent" };
+    if ((this.agreement.units & UNIT.urgent) === 0) return { refused: "unagreed:urgent" };
     return this.link.urgent(bytes);
   }
 
@@ -283,8 +283,7 @@ export class DialogMachine {
     if (frame.from !== expected || frame.to < frame.from || frame.to >= LAST_NUMBER)
       return `missed:${frame.from}:${frame.to}:${expected}`;
     // Only a feed drops, and only what can purge takes back.
-    const able =
-      frame.reason === "dropped" ? UNIT_SIMPLEX_DOWN | UNIT_SIMPLEX_UP : UNIT_RESYNC | UNIT_ACTIVITY;
+    const able = frame.reason === "dropped" ? UNIT.simplexDown | UNIT.simplexUp : UNIT.resync | UNIT.activity;
     if ((this.agreement.units & able) === 0) return `gap:${frame.reason}`;
     if (frame.reason === "dropped") this.#events.push({ type: "gap", from: frame.from, to: frame.to });
     return this.#consumed(frame.to);
@@ -312,7 +311,7 @@ export class DialogMachine {
       case "pong":
         return this.link.pinged(frame.id) ? undefined : "pong";
       case "urgent":
-        if ((this.agreement.units & UNIT_URGENT) === 0) return "unagreed:urgent";
+        if ((this.agreement.units & UNIT.urgent) === 0) return "unagreed:urgent";
         if (!this.link.urgentCame()) return "urgent";
         this.#events.push({ type: "urgent", bytes: frame.bytes });
         return undefined;

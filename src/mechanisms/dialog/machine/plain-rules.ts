@@ -1,18 +1,11 @@
-import {
-  MODE_UNITS,
-  UNIT_HALF_DUPLEX,
-  UNIT_SIMPLEX_DOWN,
-  UNIT_SIMPLEX_UP,
-  UNIT_TYPED,
-  UNIT_URGENT,
-} from "../numbers.ts";
+import * as UNIT from "../units.ts";
 import type { Agreement, Side } from "./agreement.ts";
 import type { Message, Rules } from "./rules.ts";
 import type { DialogState } from "./state.ts";
 
 /** Whether a dialog with these units has neither tokens nor sync points, so that `plainRules` are all it needs. */
 export function isPlain(units: number): boolean {
-  return (units & ~(MODE_UNITS | UNIT_TYPED | UNIT_URGENT)) === 0 && (units & UNIT_HALF_DUPLEX) === 0;
+  return (units & ~(UNIT.modes | UNIT.typed | UNIT.urgent)) === 0 && (units & UNIT.halfDuplex) === 0;
 }
 
 /** `fullRules` as far as they concern a dialog without tokens and sync points: content, and the end. */
@@ -26,8 +19,8 @@ export const plainRules: Rules = {
       case "typed":
       case "data":
       case "text": {
-        const silent = sender === 0 ? UNIT_SIMPLEX_DOWN : UNIT_SIMPLEX_UP;
-        if (type === "typed" && (agreement.units & UNIT_TYPED) === 0) return "unagreed:typed";
+        const silent = sender === 0 ? UNIT.simplexDown : UNIT.simplexUp;
+        if (type === "typed" && (agreement.units & UNIT.typed) === 0) return "unagreed:typed";
         if ((agreement.units & silent) !== 0) return "simplex";
         return message.bytes.length > agreement.maxMessageBytes
           ? `size:${agreement.maxMessageBytes}`

@@ -1,21 +1,7 @@
 import type { ContentType } from "../codec.ts";
 import type { NumberedFrame } from "../frames.ts";
-import {
-  MAX_SERIAL,
-  TOKEN,
-  TOKEN_DATA,
-  TOKEN_MAJOR,
-  TOKEN_MINOR,
-  UNIT_ACTIVITY,
-  UNIT_EXCEPTIONS,
-  UNIT_MAJOR,
-  UNIT_MINOR,
-  UNIT_RELEASE,
-  UNIT_RESYNC,
-  UNIT_SIMPLEX_DOWN,
-  UNIT_SIMPLEX_UP,
-  UNIT_TYPED,
-} from "../numbers.ts";
+import { MAX_SERIAL, TOKEN, TOKEN_DATA, TOKEN_MAJOR, TOKEN_MINOR } from "../numbers.ts";
+import * as UNIT from "../units.ts";
 import type { Agreement, Side } from "./agreement.ts";
 import { settle, settles, tokensHeld, tokensOf } from "./agreement.ts";
 import { apply } from "./apply.ts";
@@ -74,26 +60,26 @@ const MESSAGES: { readonly [Type in Message["type"]]: readonly [units: number, t
   {
     data: [0, TOKEN_DATA, SPEECH],
     text: [0, TOKEN_DATA, SPEECH],
-    typed: [UNIT_TYPED, 0, WHEN_FINISHING],
+    typed: [UNIT.typed, 0, WHEN_FINISHING],
     "token-give": [0, 0, AFTER_MAJOR | AFTER_EXCEPTION],
-    minor: [UNIT_MINOR, TOKEN_DATA | TOKEN_MINOR, POINT],
-    "minor-ack": [UNIT_MINOR, 0, 0],
-    major: [UNIT_MAJOR, MAJOR_TOKENS, POINT],
-    "major-ack": [UNIT_MAJOR, 0, CONFIRMS_MAJOR],
-    resync: [UNIT_RESYNC, 0, PURGING],
-    "resync-ack": [UNIT_RESYNC, 0, PURGE_ANSWER],
-    "activity-start": [UNIT_ACTIVITY, MAJOR_TOKENS, AFTER_MAJOR],
-    "activity-resume": [UNIT_ACTIVITY, MAJOR_TOKENS, AFTER_MAJOR],
-    "activity-interrupt": [UNIT_ACTIVITY, TOKEN_MAJOR, PURGING],
-    "activity-interrupt-ack": [UNIT_ACTIVITY, 0, PURGE_ANSWER],
-    "activity-discard": [UNIT_ACTIVITY, TOKEN_MAJOR, PURGING],
-    "activity-discard-ack": [UNIT_ACTIVITY, 0, PURGE_ANSWER],
-    "activity-end": [UNIT_ACTIVITY, MAJOR_TOKENS, AFTER_MAJOR | AFTER_EXCEPTION],
-    "activity-end-ack": [UNIT_ACTIVITY, 0, CONFIRMS_MAJOR],
-    exception: [UNIT_EXCEPTIONS, 0, 0],
+    minor: [UNIT.minor, TOKEN_DATA | TOKEN_MINOR, POINT],
+    "minor-ack": [UNIT.minor, 0, 0],
+    major: [UNIT.major, MAJOR_TOKENS, POINT],
+    "major-ack": [UNIT.major, 0, CONFIRMS_MAJOR],
+    resync: [UNIT.resync, 0, PURGING],
+    "resync-ack": [UNIT.resync, 0, PURGE_ANSWER],
+    "activity-start": [UNIT.activity, MAJOR_TOKENS, AFTER_MAJOR],
+    "activity-resume": [UNIT.activity, MAJOR_TOKENS, AFTER_MAJOR],
+    "activity-interrupt": [UNIT.activity, TOKEN_MAJOR, PURGING],
+    "activity-interrupt-ack": [UNIT.activity, 0, PURGE_ANSWER],
+    "activity-discard": [UNIT.activity, TOKEN_MAJOR, PURGING],
+    "activity-discard-ack": [UNIT.activity, 0, PURGE_ANSWER],
+    "activity-end": [UNIT.activity, MAJOR_TOKENS, AFTER_MAJOR | AFTER_EXCEPTION],
+    "activity-end-ack": [UNIT.activity, 0, CONFIRMS_MAJOR],
+    exception: [UNIT.exceptions, 0, 0],
     finish: [0, ALL, AFTER_MAJOR | AFTER_EXCEPTION],
     "finish-ack": [0, 0, WHEN_FINISHING],
-    "finish-refused": [UNIT_RELEASE, 0, WHEN_FINISHING],
+    "finish-refused": [UNIT.release, 0, WHEN_FINISHING],
   };
 
 function is(message: Message, what: number): boolean {
@@ -137,7 +123,7 @@ function objection(
 
   const missing = tokens & tokensOf(agreement.units) & ~tokensHeld(agreement, state, sender);
   if (missing !== 0) return `token:${type}:${tokenNames(missing)}`;
-  if (is(message, IN_ACTIVITY) && (agreement.units & UNIT_ACTIVITY) !== 0 && state.activity === undefined)
+  if (is(message, IN_ACTIVITY) && (agreement.units & UNIT.activity) !== 0 && state.activity === undefined)
     return `outside:${type}`;
   if (state.major?.by === sender && purgeOf(message, sender) === undefined) return "major";
   if (own) {
@@ -215,7 +201,7 @@ function particular(
     case "data":
     case "text":
     case "typed": {
-      const silent = sender === 0 ? UNIT_SIMPLEX_DOWN : UNIT_SIMPLEX_UP;
+      const silent = sender === 0 ? UNIT.simplexDown : UNIT.simplexUp;
       if ((agreement.units & silent) !== 0) return "simplex";
       return message.bytes.length > agreement.maxMessageBytes
         ? `size:${agreement.maxMessageBytes}`
@@ -280,7 +266,7 @@ function particular(
 }
 
 function inside(agreement: Agreement, state: DialogState): boolean {
-  return (agreement.units & UNIT_ACTIVITY) === 0 || state.activity !== undefined;
+  return (agreement.units & UNIT.activity) === 0 || state.activity !== undefined;
 }
 
 const TOKEN_NAMES = Object.entries(TOKEN);

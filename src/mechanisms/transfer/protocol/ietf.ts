@@ -242,11 +242,7 @@ export function ietfCreated(
     status: status.complete ? 200 : 201,
     headers: {
       Location: location,
-      "Upload-Offset": String(status.offset),
-      ...completeness(dialect, status.complete),
-      ...interop(dialect),
-      ...limitField(dialect, status, limits, now),
-      ...digest(status),
+      ...standing(dialect, status, limits, now),
     },
   };
 }
@@ -261,12 +257,8 @@ export function ietfAppended(
   return {
     status: status.complete ? 200 : dialect.version <= 5 ? 201 : 204,
     headers: {
-      "Upload-Offset": String(status.offset),
-      ...completeness(dialect, status.complete),
+      ...standing(dialect, status, limits, now),
       ...(status.complete && { "Content-Location": location }),
-      ...interop(dialect),
-      ...limitField(dialect, status, limits, now),
-      ...digest(status),
     },
   };
 }
@@ -275,14 +267,26 @@ export function ietfInspected(dialect: Dialect, status: UploadStatus, limits: Li
   return {
     status: 204,
     headers: {
-      "Upload-Offset": String(status.offset),
-      ...completeness(dialect, status.complete),
+      ...standing(dialect, status, limits, now),
       ...(status.length !== undefined && dialect.problems && { "Upload-Length": String(status.length) }),
-      ...interop(dialect),
-      ...limitField(dialect, status, limits, now),
-      ...digest(status),
       "Cache-Control": "no-store",
     },
+  };
+}
+
+/** How far an upload is, as every answer about it says. */
+function standing(
+  dialect: Dialect,
+  status: UploadStatus,
+  limits: Limits,
+  now: number,
+): Readonly<Record<string, string>> {
+  return {
+    "Upload-Offset": String(status.offset),
+    ...completeness(dialect, status.complete),
+    ...interop(dialect),
+    ...limitField(dialect, status, limits, now),
+    ...digest(status),
   };
 }
 
