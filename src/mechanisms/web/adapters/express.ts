@@ -3,7 +3,7 @@ import type { Web } from "../server.ts";
 import type { WebSession } from "../session.ts";
 import type { Carrier } from "./carrier.ts";
 import { carry, putBehind } from "./carrier.ts";
-import type { NodeRequest, NodeResponse } from "./node.ts";
+import type { NodeRequest, NodeResponse, Place } from "./node.ts";
 import { attach } from "./node.ts";
 
 export type ExpressMiddleware = (
@@ -14,7 +14,7 @@ export type ExpressMiddleware = (
 
 export function express<Data extends Json>(web: Web<Data>): ExpressMiddleware {
   const placing = new Placing();
-  const place = (request: NodeRequest, session: WebSession<Json>): void => placing.put(request, session);
+  const place: Place = (request, session) => placing.put(request, session);
   return (request, response, next) => {
     const session = attach(web, request, response, place);
     if (session instanceof Promise) void proceed(session, next);
