@@ -1,7 +1,8 @@
 /** `holdfast/web`: web sessions with the embedded store as the default, and a near cache in front of shared ones. */
 import type { Json } from "./kernel/index.ts";
 import type { Sessions, SessionsOptions } from "./mechanisms/web/index.ts";
-import { createSessions as overStore } from "./mechanisms/web/index.ts";
+import { settings } from "./mechanisms/web/options.ts";
+import { openSessions } from "./mechanisms/web/sessions.ts";
 import { lmdb } from "./store/lmdb/index.ts";
 import { nearCache } from "./store/near/index.ts";
 
@@ -16,7 +17,10 @@ export * from "./mechanisms/web/index.ts";
 export function createSessions<Data extends Json = Json>(
   options: SessionsOptions & { readonly initial?: Data } = {},
 ): Sessions<Data> {
-  if (options.kernel !== undefined) return overStore(options);
+  // Before anything is opened: a typo must not leave a folder behind.
+  settings(options);
+  if (options.kernel !== undefined) return openSessions(options, false);
   const store = options.store ?? lmdb({ path: "./data" });
-  return overStore({ ...options, store: store.reach === "process" ? store : nearCache(store) });
+  const near = store.reach === "process" ? store : nearCache(store);
+  return openSessions({ ...options, store: near }, options.store === undefined);
 }

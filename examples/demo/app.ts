@@ -80,7 +80,8 @@ class Site {
 
   async #show({ response, path, user, session, request }: Visit): Promise<void> {
     const copy = this.#thief.find(path.slice("/thief/".length));
-    if (path.startsWith("/thief/") && copy !== undefined) return page(response, thiefPage(copy));
+    if (path.startsWith("/thief/") && copy !== undefined)
+      return page(response, thiefPage(copy, await this.#sessions.kernel.store.timeline(copy.handle)));
     if (path === "/api/me")
       return json(response, user === undefined ? 401 : 200, { user: user?.name, session: session.handle });
     if (path === "/api/uploads")
@@ -139,7 +140,7 @@ class Site {
       return redirect(response, "/", "You are signed out. The old cookie opens nothing any more.");
     }
     if (path === "/confirm") return this.#confirm(visit, user, form);
-    if (path === "/email") return this.#changeEmail(visit, user, form.get("email") ?? "");
+    if (path === "/email") return this.#changeEmail(visit, user, form);
     if (path === "/end-others") {
       const ended = await session.endOthers();
       return redirect(
@@ -190,11 +191,12 @@ class Site {
     this.#setEmail(response, user, email);
   }
 
-  async #changeEmail({ response, session }: Visit, user: User, email: string): Promise<void> {
+  async #changeEmail({ response, session }: Visit, user: User, form: URLSearchParams): Promise<void> {
+    const email = form.get("email") ?? "";
     if (!/^[^\s@]{1,100}@[^\s@]{1,100}$/.test(email))
       return redirect(response, "/", "That is no e-mail address.", true);
-    if (this.#sessions.freshness(session, CONFIRM_FOR) === undefined)
-      return this.#setEmail(response, user, email);
+    const fresh = this.#sessions.freshness(session, CONFIRM_FOR) === undefined;
+    if (fresh && form.get("later") !== "yes") return this.#setEmail(response, user, email);
     await session.update(() => ({ afterConfirm: email }));
     redirect(response, "/confirm");
   }
@@ -209,10 +211,8 @@ class Site {
   }
 
   /** A person ends only what is theirs. */
-  async #endOne(response: ServerResponse, user: User, handle: Handle | undefined): Promise<void> {
-    const own =
-      handle !== undefined && (await this.#sessions.list(user.name)).some((one) => one.handle === handle);
-    const ended = own && (await this.#sessions.end(handle, { by: user.name }));
+  async #endOne(response: ServerResponse, { name }: User, handle: Handle | undefined): Promise<void> {
+    const ended = handle !== undefined && (await this.#sessions.end(handle, { principal: name, by: name }));
     redirect(response, "/", ended ? "That session was ended." : "There is no such session of yours.", !ended);
   }
 

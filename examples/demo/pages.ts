@@ -139,7 +139,7 @@ export function confirmPage(user: User, notice?: Notice): string {
   );
 }
 
-export function thiefPage(copy: Copy): string {
+export function thiefPage(copy: Copy, timeline: readonly JournalEntry[]): string {
   return page(
     "The thief's browser",
     html`<h1>The thief's browser</h1>
@@ -165,6 +165,13 @@ export function thiefPage(copy: Copy): string {
               </li>`,
           )}
         </ul>
+      </section>
+      <section class="card">
+        <h2>What the victim's session knows of it</h2>
+        <p class="soft small">
+          Its whole life, from before the cookie was made to after the session was over.
+        </p>
+        ${lanes(timeline)}
       </section>
       <p><a href="/">Back to the victim's browser</a></p>`,
   );
@@ -192,8 +199,11 @@ function emailCard({ user, fresh }: Home): Markup {
       Changing it asks for the password again unless you gave it within the last minute.
     </p>
     <label>Address<input name="email" type="email" value="${user.email}" required maxlength="200" /></label>
-    <button>Change</button>
-    <span class="soft small">${fresh ? "password given just now" : "will ask for the password"}</span>
+    <div class="row">
+      <button>Change</button>
+      ${fresh && html`<button class="quiet" name="later" value="yes">Pretend a minute has passed</button>`}
+    </div>
+    <p class="soft small">${fresh ? "You gave the password just now." : "This will ask for the password."}</p>
   </form>`;
 }
 

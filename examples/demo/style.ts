@@ -17,9 +17,9 @@ p { margin: 0 0 12px } .soft { color: var(--soft) } .small { font-size: 13px } c
 label { display: block; margin: 0 0 12px; font-size: 13px; color: var(--soft) }
 input { display: block; width: 100%; margin-top: 4px; padding: 9px 11px; font: inherit; color: var(--text); background: var(--bg); border: 1px solid var(--line); border-radius: 8px }
 input:focus-visible, button:focus-visible, a:focus-visible { outline: 2px solid var(--accent); outline-offset: 2px }
-button { font: inherit; font-weight: 600; padding: 8px 14px; border-radius: 8px; border: 1px solid var(--accent); background: var(--accent); color: var(--accent-text); cursor: pointer }
+button { font: inherit; font-weight: 600; padding: 8px 14px; border-radius: 8px; border: 1px solid var(--accent); background: var(--accent); color: var(--accent-text); cursor: pointer; white-space: nowrap }
 button.quiet { background: transparent; color: var(--text); border-color: var(--line); font-weight: 500 } button.bad { background: transparent; color: var(--bad); border-color: currentColor }
-form.inline { display: inline } .row { display: flex; gap: 10px; align-items: center; flex-wrap: wrap } .row .spacer { flex: 1 }
+form.inline { display: inline } .row { display: flex; gap: 10px; align-items: center; flex-wrap: wrap } .row .spacer { flex: 1 } .row + p { margin-top: 10px }
 .check { display: flex; gap: 8px; align-items: center } .check input { width: auto; margin: 0 }
 ul.sessions { list-style: none; margin: 12px 0 0; padding: 0 } ul.sessions li { display: flex; gap: 14px; align-items: center; padding: 12px 0; border-top: 1px solid var(--line) }
 ul.sessions .what { flex: 1; min-width: 0 } .pill { font-size: 12px; font-weight: 600; padding: 1px 8px; border-radius: 99px; border: 1px solid currentColor; color: var(--accent); white-space: nowrap }
@@ -32,5 +32,5 @@ a.button { font-weight: 600; padding: 8px 14px; border-radius: 8px; background: 
 .drop input { position: absolute; width: 1px; height: 1px; opacity: 0 } .drop:focus-within { outline: 2px solid var(--accent); outline-offset: 2px } .drop-title { font-size: 17px; font-weight: 600; color: var(--text) }
 ul.uploads { list-style: none; margin: 0; padding: 0 } ul.uploads li { padding: 14px 0 12px; border-top: 1px solid var(--line); --tone: var(--accent) } ul.uploads li[data-state=away] { --tone: var(--away) } ul.uploads li[data-state=failed] { --tone: var(--bad) } ul.uploads li[data-state=paused] { --tone: var(--soft) }
 ul.uploads .name { overflow-wrap: anywhere } ul.uploads .pill, .pill.away { color: var(--tone, var(--away)) } .bar { height: 8px; margin: 10px 0 6px; border-radius: 99px; background: color-mix(in srgb, var(--line) 70%, transparent); overflow: hidden } .bar i { display: block; height: 100%; width: 0; border-radius: inherit; background: var(--tone); transition: width .25s linear }
-@media (max-width: 560px) { .lane { grid-template-columns: 1fr } ul.sessions li { flex-wrap: wrap } }
+@media (max-width: 560px) { .lane { grid-template-columns: 1fr } .lane.empty > div { display: none } ul.sessions li { flex-wrap: wrap } }
 `;

@@ -1,10 +1,10 @@
 import { randomBytes } from "node:crypto";
-import type { Kernel } from "../../src/web.ts";
+import type { Handle, Kernel } from "../../src/web.ts";
 
 /** A copied cookie in the thief's hands, and what came of using it. */
 export interface Copy {
   readonly id: string;
-  readonly handle: string;
+  readonly handle: Handle;
   readonly at: number;
   readonly tries: { readonly at: number; readonly opened: boolean; readonly says: string }[];
 }
@@ -20,7 +20,7 @@ export class Thief {
     this.#kernel = kernel;
   }
 
-  take(handle: string, secret: string): Copy {
+  take(handle: Handle, secret: string): Copy {
     const copy = {
       id: randomBytes(9).toString("base64url"),
       handle,

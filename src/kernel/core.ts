@@ -1,5 +1,5 @@
 import type { Clock } from "./clock.ts";
-import { HoldfastError } from "./errors.ts";
+import { assertData } from "./data.ts";
 import type { JournalDraft } from "./journal.ts";
 import type { SessionEvent } from "./lifecycle.ts";
 import { phaseOf } from "./lifecycle.ts";
@@ -68,16 +68,6 @@ export class Core {
   }
 
   assertDataFits(data: Json): void {
-    if (data === null) return;
-    const bytes = Buffer.byteLength(JSON.stringify(data) ?? "");
-    if (bytes > this.policy.dataBytes) {
-      throw new HoldfastError(
-        "limit-reached",
-        `A session holds at most ${this.policy.dataBytes} bytes of data; keep large things elsewhere and their name here.`,
-        {
-          detail: { bytes },
-        },
-      );
-    }
+    assertData(data, this.policy.dataBytes);
   }
 }

@@ -2,8 +2,9 @@ import { holdsBack } from "./barrier.ts";
 import type { Carriage } from "./carriage.ts";
 import type { Core } from "./core.ts";
 import type { Endings } from "./endings.ts";
-import { HoldfastError } from "./errors.ts";
+import { HoldfastError, isHoldfastError } from "./errors.ts";
 import type { Feed } from "./feed.ts";
+import { expiryOf } from "./judge.ts";
 import type { JournalDraft } from "./journal.ts";
 import type { LiveTransport } from "./live.ts";
 import type { MechanismPolicy } from "./policy.ts";
@@ -54,6 +55,10 @@ export interface EstablishRequest {
   /** When the peer first spoke; shown as the session's pre-session phase. */
   readonly startedAt?: number;
   readonly limit?: PrincipalLimit;
+  /** The session whose place it takes: that one is about to end, so it neither counts for the limit nor gives way to it. */
+  readonly supersedes?: Handle;
+  /** What ends when a session gives way to the limit: what would bring it back, for instance. Itself when left out. */
+  readonly evicting?: (record: SessionRecord) => SessionRecord | Handle;
   readonly ack?: Ack;
 }
 
@@ -82,6 +87,15 @@ export class Establisher {
   }
 
   async establish(asked: EstablishRequest): Promise<Established> {
+    try {
+      return await this.#establish(asked);
+    } catch (error) {
+      if (isHoldfastError(error) && REFUSALS.has(error.code)) this.#core.tally(error.code);
+      throw error;
+    }
+  }
+
+  async #establish(asked: EstablishRequest): Promise<Established> {
     const parent = asked.parent === undefined ? undefined : await this.#liveParent(asked.parent);
     const principal = asked.principal ?? parent?.principal;
     const request = within(this.#core.policy.mechanisms[asked.mechanism], asked, principal);
@@ -201,8 +215,14 @@ export class Establisher {
 
   /** Counted after the write, so that two racing logins cannot both slip under the limit. */
   async #applyLimit(request: EstablishRequest, mine: SessionRecord, limit: PrincipalLimit): Promise<void> {
-    const { store } = this.#core;
+    const { store, clock } = this.#core;
     const { endings } = this.#parts;
+    const now = clock.now();
+    const counts = (one: SessionRecord): boolean =>
+      one.mechanism === mine.mechanism &&
+      one.handle !== mine.handle &&
+      one.handle !== request.supersedes &&
+      expiryOf(one, now) === undefined;
     const others: SessionRecord[] = [];
     let after: Handle | undefined;
     do {
@@ -212,8 +232,7 @@ export class Establisher {
         ...(after !== undefined && { after }),
       });
       for (const { record, epoch } of page.found) {
-        if (record.mechanism === mine.mechanism && record.handle !== mine.handle && record.epoch >= epoch)
-          others.push(record);
+        if (counts(record) && record.epoch >= epoch) others.push(record);
       }
       after = page.next;
     } while (after !== undefined);
@@ -230,10 +249,12 @@ export class Establisher {
       );
     }
     others.sort((a, b) => a.createdAt - b.createdAt || (a.handle < b.handle ? -1 : 1));
+    const evicted = others.slice(0, excess).map((one) => {
+      const whole = request.evicting?.(one) ?? one;
+      return whole === mine.parent ? one : whole;
+    });
     await Promise.all(
-      others
-        .slice(0, excess)
-        .map((one) => endings.endEverywhere(one, { reason: "evicted", detail: { by: mine.handle } })),
+      evicted.map((one) => endings.endEverywhere(one, { reason: "evicted", detail: { by: mine.handle } })),
     );
   }
 
@@ -247,6 +268,8 @@ export class Establisher {
     await this.#parts.endings.endEverywhere(record, { reason: "refused", detail });
   }
 }
+
+const REFUSALS: ReadonlySet<string> = new Set(["locked", "limit-reached", "establish-refused"]);
 
 /** What a mechanism asks for, cut down to what the operator allows it. */
 function within(

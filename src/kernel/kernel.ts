@@ -7,7 +7,7 @@ import { Core } from "./core.ts";
 import { confirmed, offered, rotated, superseded } from "./credentials.ts";
 import type { EndHooks } from "./endings.ts";
 import { Endings } from "./endings.ts";
-import { HoldfastError, isHoldfastError } from "./errors.ts";
+import { HoldfastError } from "./errors.ts";
 import type { EstablishRequest } from "./establish.ts";
 import { Establisher } from "./establish.ts";
 import { Feed } from "./feed.ts";
@@ -164,12 +164,7 @@ export class Kernel {
    */
   async establish(request: EstablishRequest): Promise<Established> {
     await this.start();
-    try {
-      return await this.#establisher.establish(request);
-    } catch (error) {
-      if (isHoldfastError(error) && REFUSALS.has(error.code)) this.#core.tally(error.code);
-      throw error;
-    }
+    return this.#establisher.establish(request);
   }
 
   /**
@@ -243,6 +238,12 @@ export class Kernel {
     return this.#writes.renew(record, "rotate", options, (credentials, key, now) => ({
       credentials: rotated(credentials, key, now, limits),
     }));
+  }
+
+  /** As `rotate`, for one of several who notice at once that it is time: the others get the record without a secret. */
+  rotateOnce(record: SessionRecord): Promise<Established> {
+    const limits = { graceMs: this.policy.graceMs, kept: this.policy.retiredKept };
+    return this.#writes.renewOnce(record, (credentials, key, now) => rotated(credentials, key, now, limits));
   }
 
   /** A change of privilege: the secret changes with it, and the old one is refused at once. */
@@ -416,5 +417,3 @@ export class Kernel {
     this.#rounds.every(sweepMs, () => this.#leases.inheritLapsed());
   }
 }
-
-const REFUSALS: ReadonlySet<string> = new Set(["locked", "limit-reached", "establish-refused"]);

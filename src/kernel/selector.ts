@@ -30,14 +30,31 @@ const CONDITIONS = [
   "all",
 ] as const;
 
-/** @throws HoldfastError `invalid-argument` when no condition is named, so that a typo cannot mean "everybody". */
+const KNOWN: ReadonlySet<string> = new Set([...CONDITIONS, "except"]);
+
+/**
+ * A mistake must not widen what is meant: neither a typo, nor a condition whose value is missing, such as the principal
+ * of somebody who is not signed in.
+ * @throws HoldfastError `invalid-argument` when no condition is named, one is not known, or one has no value.
+ */
 export function assertSelective(selector: Selector): void {
-  if (CONDITIONS.every((name) => selector[name] === undefined)) {
-    throw new HoldfastError(
-      "invalid-argument",
-      `A selector names at least one of ${CONDITIONS.join(", ")}; to mean every session say {all: true}.`,
-    );
+  for (const [name, value] of Object.entries(selector)) {
+    if (!KNOWN.has(name)) throw unselective(`there is no condition ${name}`, { [name]: value });
+    const several = (name === "handle" || name === "except") && Array.isArray(value);
+    if (name === "all" ? value !== true : typeof value !== "string" && !several)
+      throw unselective(`${name} is ${value === undefined ? "undefined" : JSON.stringify(value)}`, {
+        [name]: value,
+      });
   }
+  if (CONDITIONS.every((name) => selector[name] === undefined)) throw unselective("it names none", {});
+}
+
+function unselective(why: string, detail: Readonly<Record<string, unknown>>): HoldfastError {
+  return new HoldfastError(
+    "invalid-argument",
+    `A selector names at least one of ${CONDITIONS.join(", ")}, each with a value; ${why}. To mean every session say {all: true}.`,
+    { detail },
+  );
 }
 
 export function matches(selector: Selector, record: SessionRecord): boolean {

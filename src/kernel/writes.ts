@@ -92,6 +92,26 @@ export class Writes {
     ).then((next) => ({ record: next, secret }));
   }
 
+  /** A plain rotation, unless the secret was replaced since `record` was read: then the answer has none. */
+  async renewOnce(
+    record: SessionRecord,
+    plan: (
+      credentials: SessionRecord["credentials"],
+      key: CredentialKey,
+      now: number,
+    ) => SessionRecord["credentials"],
+  ): Promise<Established> {
+    const secret = mintSecret(shardOfHandle(record.handle));
+    const key = credentialKey(secret.reveal()) as CredentialKey;
+    const seen = record.credentials.current;
+    const next = await this.write(record, "rotate", {}, (current, now) =>
+      current.credentials.current === seen
+        ? { ...activity(current, now), credentials: plan(current.credentials, key, now) }
+        : undefined,
+    );
+    return next.credentials.current === key ? { record: next, secret } : { record: next };
+  }
+
   /** Ends one record if `still` holds for it, and leaves its children alone. `undefined`: there was nothing to end. */
   async endOne(
     start: SessionRecord,

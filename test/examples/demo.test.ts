@@ -134,7 +134,10 @@ test("a copied cookie opens until the victim signs out, and never again", { skip
   await page.goto(thief);
   await page.getByRole("button", { name: "Use the copy" }).click();
   await page.getByText("Refused: the session has ended").waitFor();
-  await page.screenshot({ path: `${ARTIFACTS}/thief.png` });
+  for (const told of ["the name and password arrived", "the cookie was issued", "it ended"])
+    await page.locator(".event", { hasText: told }).waitFor();
+  await page.getByText("somebody came with its cookie after the end").waitFor();
+  await page.screenshot({ path: `${ARTIFACTS}/thief.png`, fullPage: true });
   await context.close();
 });
 
@@ -153,7 +156,7 @@ test(
     await new Promise((resolve) => setTimeout(resolve, 10_500));
     await page.goto(thief);
     await page.getByRole("button", { name: "Use the copy" }).click();
-    await page.getByText("taken for theft").waitFor();
+    await page.getByText("Refused, and taken for theft").waitFor();
     await page.goto(site.base);
     await page.getByRole("heading", { name: "Sign in" }).waitFor();
     await context.close();
@@ -167,6 +170,61 @@ test("changing the e-mail is free right after the login", { skip: missing }, asy
   await page.getByRole("button", { name: "Change" }).click();
   await page.getByText("Your e-mail address was changed").waitFor();
   assert.equal(await page.getByLabel("Address").inputValue(), "countess@example.org");
+  await context.close();
+});
+
+test(
+  "when the password is old, changing the e-mail asks for it, and the cookie from before is worth nothing",
+  { skip: missing },
+  async () => {
+    const { context, page } = await visitor();
+    await signIn(page);
+    const cookie = async (): Promise<string> =>
+      (await context.cookies()).find((one) => one.name === "__Host-session")?.value ?? "";
+    const before = await cookie();
+    await page.getByLabel("Address").fill("enchantress@example.org");
+    await page.getByRole("button", { name: "Pretend a minute has passed" }).click();
+    await page.getByRole("heading", { name: "Prove it is you" }).waitFor();
+    assert.equal(await cookie(), before);
+    await page.getByLabel("Password of ada").fill("wrong");
+    await page.getByRole("button", { name: "Confirm" }).click();
+    await page.getByText("That is not the password").waitFor();
+    await page.getByLabel("Password of ada").fill("analytical");
+    await page.getByRole("button", { name: "Confirm" }).click();
+    await page.getByText("Your e-mail address was changed").waitFor();
+    assert.equal(await page.getByLabel("Address").inputValue(), "enchantress@example.org");
+    await page.getByText("the password was proved again").waitFor();
+    assert.notEqual(await cookie(), before);
+    const old = await fetch(`${site.base}/api/me`, { headers: { cookie: `__Host-session=${before}` } });
+    assert.equal(old.status, 401);
+    await page.reload();
+    await page.getByText("Hello, Ada").waitFor();
+    await context.close();
+  },
+);
+
+test("the pages fit a telephone", { skip: missing }, async () => {
+  const context = await browser.newContext({ viewport: { width: 360, height: 740 } });
+  const page = await context.newPage();
+  const fits = async (): Promise<void> => {
+    const over = await page.evaluate(
+      "document.documentElement.scrollWidth - document.documentElement.clientWidth",
+    );
+    assert.equal(over, 0, page.url());
+  };
+  await page.goto(site.base);
+  await fits();
+  await signIn(page);
+  await page.getByText("Hello, Ada").waitFor();
+  await fits();
+  await page.screenshot({ path: `${ARTIFACTS}/telephone.png`, fullPage: true });
+  await page.getByRole("button", { name: "Copy my cookie" }).click();
+  await page.getByRole("button", { name: "Use the copy" }).click();
+  await page.getByText("opened", { exact: true }).waitFor();
+  await fits();
+  await page.goto(`${site.base}/confirm`);
+  await page.getByRole("heading", { name: "Prove it is you" }).waitFor();
+  await fits();
   await context.close();
 });
 

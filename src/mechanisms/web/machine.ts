@@ -1,3 +1,7 @@
+/** The names under which logins are kept, and what brings browsers back to them. */
+export const MECHANISM = "web";
+export const REMEMBER = "web-remember";
+
 /** What of a request decides whether it came from our own pages. Header values as sent; absent ones are undefined. */
 export interface RequestOrigin {
   readonly method: string;

@@ -1,8 +1,8 @@
 import type { Kernel, PrincipalLimit, SessionStore } from "../../kernel/index.ts";
-import { HoldfastError } from "../../kernel/index.ts";
 import type { SetCookie } from "./codec.ts";
 import { COOKIE_LIMITS } from "./codec.ts";
 import { spanMs } from "./machine.ts";
+import { assertOptions, invalid } from "./option-check.ts";
 
 /** A span of time: milliseconds, or a text such as `"30m"`, `"12h"`, `"30d"`. */
 export type Span = number | string;
@@ -95,8 +95,8 @@ export interface Settings {
 
 /** @throws HoldfastError `invalid-argument`, naming the option and what it may be. */
 export function settings(options: SessionsOptions): Settings {
+  assertOptions(options);
   const preset = presets[options.preset ?? "aal2"];
-  if (preset === undefined) throw invalid("preset", options.preset, "aal1, aal2 or aal3");
   const absoluteMs = options.absolute === undefined ? preset.absoluteMs : span("absolute", options.absolute);
   const idleMs =
     options.idle === false
@@ -104,12 +104,6 @@ export function settings(options: SessionsOptions): Settings {
       : options.idle === undefined
         ? preset.idleMs
         : span("idle", options.idle);
-  if (
-    options.limits !== undefined &&
-    !(Number.isInteger(options.limits.perPrincipal) && options.limits.perPrincipal > 0)
-  ) {
-    throw invalid("limits.perPrincipal", options.limits.perPrincipal, "a whole number above 0");
-  }
   const cookie = cookieSettings(options.cookie ?? {});
   return {
     idleMs,
@@ -141,19 +135,25 @@ export function span(name: string, value: Span): number {
 
 function cookieSettings(options: CookieOptions): Settings["cookie"] {
   const { weaken } = options;
-  if (weaken !== undefined && weaken.why.trim() === "")
-    throw invalid("cookie.weaken.why", weaken.why, "the reason, in words");
   const weak = weaken?.domain !== undefined || weaken?.insecure === true || (weaken?.path ?? "/") !== "/";
   const name = options.name ?? (weak ? "session" : "__Host-session");
   // RFC 6265bis §4.1.3.2: browsers drop a __Host- cookie with a Domain, without Secure, or with another path than /.
-  if (name.startsWith("__Host-") && weak) {
+  if (/^__host-/i.test(name) && weak) {
     throw invalid("cookie.name", name, "a name without the __Host- prefix, since the cookie is weakened");
   }
+  if (/^__secure-/i.test(name) && weaken?.insecure === true)
+    throw invalid("cookie.name", name, "a name without the __Secure- prefix, since the cookie is not");
   if (!/^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}$/.test(name))
     throw invalid("cookie.name", name, "a token of RFC 9110");
   const sameSite = options.sameSite ?? "Lax";
   if (sameSite === "None" && weaken?.insecure === true)
     throw invalid("cookie.sameSite", sameSite, "Lax or Strict for an insecure cookie");
+  if (options.partitioned === true && weaken?.insecure === true)
+    throw invalid("cookie.partitioned", true, "left out for an insecure cookie: browsers drop it");
+  if (weaken?.path !== undefined && !weaken.path.startsWith("/"))
+    throw invalid("cookie.weaken.path", weaken.path, "a path that begins with /");
+  if (weaken?.domain !== undefined && !/^\.?[a-z0-9-]+(?:\.[a-z0-9-]+)*$/i.test(weaken.domain))
+    throw invalid("cookie.weaken.domain", weaken.domain, "a host name such as example.org");
   for (const [key, value] of Object.entries({ domain: weaken?.domain, path: weaken?.path })) {
     if (value === undefined) continue;
     if (value.length > COOKIE_LIMITS.attributeBytes || /[;\p{Cc}]/u.test(value))
@@ -176,12 +176,4 @@ function origins(list: readonly string[]): ReadonlySet<string> {
       throw invalid("csrf.trustedOrigins", one, "an origin such as https://app.example");
   }
   return new Set(list);
-}
-
-function invalid(name: string, value: unknown, wanted: string): HoldfastError {
-  return new HoldfastError(
-    "invalid-argument",
-    `The option ${name} must be ${wanted}; it is ${JSON.stringify(value)}.`,
-    { detail: { name, value } },
-  );
 }

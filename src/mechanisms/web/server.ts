@@ -1,5 +1,6 @@
 import type {
   Established,
+  EstablishRequest,
   Handle,
   Json,
   Kernel,
@@ -11,8 +12,10 @@ import { HoldfastError, isHoldfastError } from "../../kernel/index.ts";
 import type { SetCookie } from "./codec.ts";
 import { COOKIE_LIMITS, readBearer, readCookie, writeCookie } from "./codec.ts";
 import type { Exchange, Refusal } from "./exchange.ts";
-import { crossSiteVerdict } from "./machine.ts";
+import { assertLogin, assertStepUp } from "./login.ts";
+import { crossSiteVerdict, MECHANISM, REMEMBER } from "./machine.ts";
 import type { Settings } from "./options.ts";
+import { Remember } from "./remember.ts";
 import type { Login, StepUp } from "./session.ts";
 import { WebSession } from "./session.ts";
 
@@ -27,11 +30,13 @@ export class Web<Data extends Json> {
   readonly kernel: Kernel;
   readonly settings: Settings;
   readonly #initial: Data | undefined;
+  readonly #remember: Remember<Data>;
 
   constructor(kernel: Kernel, settings: Settings, initial: Data | undefined) {
     this.kernel = kernel;
     this.settings = settings;
     this.#initial = initial;
+    this.#remember = new Remember(this);
   }
 
   // ── the request comes in ────────────────────────────────────────────────────────────────────────────────────
@@ -88,9 +93,11 @@ export class Web<Data extends Json> {
     };
   }
 
+  /** A request with a bearer token has no cross-site check, so its cookies must not count. */
   #presented(exchange: Exchange, cookies: string | undefined): string | undefined {
-    const fromCookie = cookies === undefined ? undefined : readCookie(cookies, this.settings.cookie.name);
-    return fromCookie ?? this.#bearer(exchange);
+    const bearer = this.#bearer(exchange);
+    if (bearer !== undefined || cookies === undefined) return bearer;
+    return readCookie(cookies, this.settings.cookie.name);
   }
 
   #bearer(exchange: Exchange): string | undefined {
@@ -106,9 +113,15 @@ export class Web<Data extends Json> {
     const { rotateEveryMs } = this.settings;
     if (rotateEveryMs !== undefined && this.#bearer(exchange) === undefined) {
       const age = this.kernel.clock.now() - (record.credentials.since ?? record.createdAt);
-      if (age >= rotateEveryMs)
-        return this.rotate(exchange, record).then((next) => this.#opened(exchange, next));
+      if (age >= rotateEveryMs) return this.#rotateInTime(exchange, record);
     }
+    return this.#opened(exchange, record);
+  }
+
+  /** A page's requests come together and all see that it is time. One gets the new secret; the grace is for the others. */
+  async #rotateInTime(exchange: Exchange, seen: SessionRecord): Promise<Opened<Data>> {
+    const { record, secret } = await this.kernel.rotateOnce(seen);
+    if (secret !== undefined) this.issue(exchange, { record, secret });
     return this.#opened(exchange, record);
   }
 
@@ -117,8 +130,9 @@ export class Web<Data extends Json> {
     return refusal === undefined ? { session } : { session, refusal };
   }
 
-  /** A store that does not answer must look neither like a logout nor like a login. */
+  /** A store that does not answer must look neither like a logout nor like a login; a session refused meanwhile is none. */
   #down(exchange: Exchange, error: unknown): Opened<Data> {
+    if (isHoldfastError(error) && REFUSED.has(error.code)) return this.#opened(exchange, undefined);
     if (!isHoldfastError(error, "store-unavailable")) this.kernel.fault(error);
     return this.#opened(exchange, undefined, UNAVAILABLE);
   }
@@ -128,54 +142,15 @@ export class Web<Data extends Json> {
   /** No session, but perhaps a token that this browser may come back with. Each use replaces it; reuse ends the family. */
   #remembered(exchange: Exchange): MaybePromise<Opened<Data>> {
     const cookies = exchange.header("cookie");
-    if (this.settings.rememberMs === undefined || cookies === undefined)
+    if (
+      this.settings.rememberMs === undefined ||
+      cookies === undefined ||
+      this.#bearer(exchange) !== undefined
+    )
       return this.#opened(exchange, undefined);
     const token = readCookie(cookies, this.settings.rememberCookie.name);
-    return token === undefined ? this.#opened(exchange, undefined) : this.#comeBack(exchange, token);
-  }
-
-  async #comeBack(exchange: Exchange, token: string): Promise<Opened<Data>> {
-    const family = await this.kernel.verify(token);
-    if (family === undefined || family.mechanism !== REMEMBER || family.principal === undefined) {
-      return this.#opened(exchange, undefined);
-    }
-    const renewed = await this.kernel.rotate(family);
-    this.#setCookie(exchange, this.settings.rememberCookie, renewed.secret.reveal(), family.absoluteAt);
-    const { at = family.createdAt, amr = [], aal } = family.authentication ?? {};
-    const made = await this.kernel.establish({
-      ...this.#request(exchange, family.principal),
-      parent: family.handle,
-      authentication: { at, amr: [...amr, "remembered"], ...(aal !== undefined && { aal }) },
-      ...(family.roles !== undefined && { roles: family.roles }),
-      ...(family.tenant !== undefined && { tenant: family.tenant }),
-      data: family.data,
-    });
-    this.#issue(exchange, made as Required<Established>);
-    return this.#opened(exchange, made.record);
-  }
-
-  async #remember(exchange: Exchange, login: Login<Data>, data: Json): Promise<SessionRecord> {
-    const { rememberMs } = this.settings;
-    if (rememberMs === undefined) {
-      throw new HoldfastError(
-        "invalid-argument",
-        'Say how long to remember with the option "remember", such as "30d".',
-      );
-    }
-    const made = await this.kernel.establish({
-      mechanism: REMEMBER,
-      mode: "request-response",
-      principal: login.principal,
-      absoluteMs: rememberMs,
-      authentication: { amr: login.amr ?? [], ...(login.aal !== undefined && { aal: login.aal }) },
-      peer: this.#peer(exchange),
-      data,
-      ...(login.roles !== undefined && { roles: login.roles }),
-      ...(login.tenant !== undefined && { tenant: login.tenant }),
-    });
-    const { record, secret } = made as Required<Established>;
-    this.#setCookie(exchange, this.settings.rememberCookie, secret.reveal(), record.absoluteAt);
-    return record;
+    if (token === undefined) return this.#opened(exchange, undefined);
+    return this.#remember.comeBack(exchange, token).then((record) => this.#opened(exchange, record));
   }
 
   // ── what a session of a request does ────────────────────────────────────────────────────────────────────────
@@ -185,15 +160,17 @@ export class Web<Data extends Json> {
     login: Login<Data>,
     before: SessionRecord | undefined,
   ): Promise<Required<Established>> {
+    assertLogin(login);
     if (login.transport !== "token") assertHeadOpen(exchange);
     const mayCarry =
       before !== undefined && (before.principal === undefined || before.principal === login.principal);
     const carried = mayCarry ? ((await this.kernel.lookUp(before.handle)) ?? before) : undefined;
     const data = login.data ?? carried?.data ?? this.#initial ?? {};
-    const family = login.remember === true ? await this.#remember(exchange, login, data) : undefined;
+    const family = login.remember === true ? await this.#remember.start(exchange, login, data) : undefined;
     const made = (await this.kernel.establish({
-      ...this.#request(exchange, login.principal),
-      authentication: { amr: login.amr ?? [], ...(login.aal !== undefined && { aal: login.aal }) },
+      ...this.request(exchange, login.principal),
+      ...(before !== undefined && { supersedes: before.handle }),
+      authentication: this.proof(login),
       data,
       ...(family !== undefined && { parent: family.handle }),
       ...(login.roles !== undefined && { roles: login.roles }),
@@ -211,11 +188,12 @@ export class Web<Data extends Json> {
       if (late && login.data === undefined) record = await this.kernel.update(record, () => ended.data);
     }
     const result = { record, secret: made.secret };
-    if (login.transport !== "token") this.#issue(exchange, result);
+    if (login.transport !== "token") this.issue(exchange, result);
     return result;
   }
 
   async stepUp(exchange: Exchange, record: SessionRecord, proof: StepUp): Promise<SessionRecord> {
+    assertStepUp(proof);
     assertHeadOpen(exchange);
     const amr = [...new Set([...(record.authentication?.amr ?? []), ...proof.amr])];
     const aal = proof.aal ?? record.authentication?.aal;
@@ -224,14 +202,14 @@ export class Web<Data extends Json> {
       { amr, ...(aal !== undefined && { aal }) },
       { detail: { amr: [...proof.amr] }, ...(proof.roles !== undefined && { roles: proof.roles }) },
     );
-    this.#issue(exchange, made);
+    this.issue(exchange, made);
     return made.record;
   }
 
   async rotate(exchange: Exchange, record: SessionRecord): Promise<SessionRecord> {
     assertHeadOpen(exchange);
     const made = await this.kernel.rotate(record);
-    this.#issue(exchange, made);
+    this.issue(exchange, made);
     return made.record;
   }
 
@@ -244,10 +222,10 @@ export class Web<Data extends Json> {
     assertHeadOpen(exchange);
     const draft = structuredClone(this.#initial ?? {}) as Data;
     const made = await this.kernel.establish({
-      ...this.#request(exchange, undefined),
+      ...this.request(exchange, undefined),
       data: change(draft) ?? draft,
     });
-    this.#issue(exchange, made as Required<Established>);
+    this.issue(exchange, made as Required<Established>);
     return made.record;
   }
 
@@ -288,30 +266,36 @@ export class Web<Data extends Json> {
 
   // ── the pieces ──────────────────────────────────────────────────────────────────────────────────────────────
 
-  #request(exchange: Exchange, principal: string | undefined) {
+  request(exchange: Exchange, principal: string | undefined): EstablishRequest {
     const { idleMs, absoluteMs, limits } = this.settings;
     return {
       mechanism: MECHANISM,
       mode: "request-response" as const,
       absoluteMs,
-      peer: this.#peer(exchange),
+      peer: this.peer(exchange),
       startedAt: this.kernel.clock.now(),
       ...(principal !== undefined && { principal }),
       ...(idleMs !== undefined && { idleMs }),
-      ...(limits !== undefined && { limit: limits }),
+      ...(limits !== undefined && { limit: limits, evicting: (one: SessionRecord) => this.#rootOf(one) }),
     };
+  }
+
+  /** A provider's clock may be ahead of ours; nobody's proof is younger than now. */
+  proof({ amr = [], aal, authenticatedAt }: Login<Data>): NonNullable<EstablishRequest["authentication"]> {
+    const at = Math.min(authenticatedAt ?? Infinity, this.kernel.clock.now());
+    return { at, amr, ...(aal !== undefined && { aal }) };
   }
 
   #rootOf(record: SessionRecord): SessionRecord | Handle {
     return record.mechanism === MECHANISM && record.parent !== undefined ? record.parent : record;
   }
 
-  #issue(exchange: Exchange, made: Required<Established>): void {
+  issue(exchange: Exchange, made: Required<Established>): void {
     const until = this.settings.persistent ? made.record.absoluteAt : undefined;
-    this.#setCookie(exchange, this.settings.cookie, made.secret.reveal(), until);
+    this.setCookie(exchange, this.settings.cookie, made.secret.reveal(), until);
   }
 
-  #setCookie(
+  setCookie(
     exchange: Exchange,
     cookie: Omit<SetCookie, "value" | "maxAge">,
     value: string,
@@ -322,7 +306,7 @@ export class Web<Data extends Json> {
     exchange.setHeader("cache-control", "no-store");
   }
 
-  #peer(exchange: Exchange): Peer {
+  peer(exchange: Exchange): Peer {
     const address = this.#address(exchange);
     const agent = exchange.header("user-agent")?.slice(0, COOKIE_LIMITS.attributeBytes);
     return { ...(address !== undefined && { address }), ...(agent !== undefined && { agent }) };
@@ -354,5 +338,10 @@ const UNAVAILABLE: Refusal = {
   headers: { "retry-after": "1" },
 };
 
-export const MECHANISM = "web";
-const REMEMBER = "web-remember";
+/** Why a session that was still there when it was read is none a moment later. */
+const REFUSED: ReadonlySet<string> = new Set([
+  "session-ended",
+  "establish-refused",
+  "locked",
+  "limit-reached",
+]);

@@ -1,5 +1,6 @@
 import type { ErrorCode, Handle, Json, Peer, Secret, SessionRecord } from "../../kernel/index.ts";
 import { HoldfastError } from "../../kernel/index.ts";
+import { csrfToken, isCsrfToken } from "./csrf-token.ts";
 import type { Exchange } from "./exchange.ts";
 import { isFresh } from "./machine.ts";
 import type { Span } from "./options.ts";
@@ -12,6 +13,11 @@ export interface Login<Data extends Json> {
   /** RFC 8176 names of the methods used: `["pwd", "otp"]`. */
   readonly amr?: readonly string[];
   readonly aal?: 1 | 2 | 3;
+  /**
+   * When an identity provider saw the proof, in milliseconds since 1970 (OpenID Connect's `auth_time` × 1000); now when
+   * left out. What asks for a recent proof goes by it. ASVS 7.6.1.
+   */
+  readonly authenticatedAt?: number;
   readonly roles?: readonly string[];
   readonly tenant?: string;
   /** Replaces the data carried over from before the login. */
@@ -43,6 +49,22 @@ export class WebSession<Data extends Json = Json> {
     this.#web = web;
     this.#exchange = exchange;
     this.#record = record;
+  }
+
+  static {
+    // What a log shows of it; all it has is private.
+    Object.defineProperty(WebSession.prototype, Symbol.for("nodejs.util.inspect.custom"), {
+      value(this: WebSession): string {
+        return this.exists
+          ? `WebSession { ${this.principal ?? "anonymous"}, handle ${this.handle} }`
+          : "WebSession { nobody }";
+      },
+    });
+  }
+
+  /** @internal */
+  isOf(web: object): boolean {
+    return this.#web === web;
   }
 
   get exists(): boolean {
@@ -85,6 +107,19 @@ export class WebSession<Data extends Json = Json> {
 
   get peer(): Peer {
     return this.#record?.peer ?? {};
+  }
+
+  /**
+   * A token to put in forms and ask back, for those who must have one: the origin of unsafe requests is checked without
+   * it. Undefined without a session; another one after the secret has changed, when the one before still passes.
+   */
+  get csrfToken(): string | undefined {
+    return this.#record && csrfToken(this.#record);
+  }
+
+  /** Whether `given`, from a form or a header, is this session's `csrfToken`. Anything may be passed. ASVS 3.5.1. */
+  isCsrfToken(given: unknown): boolean {
+    return this.#record !== undefined && isCsrfToken(this.#record, given);
   }
 
   /** True when the login or a step-up is at most `maxAge` old. ASVS 7.5.1, RFC 9470. */
@@ -140,10 +175,9 @@ export class WebSession<Data extends Json = Json> {
     });
   }
 
-  /** Ends every other session of this principal, of every mechanism. ASVS 7.4.3, 7.5.2. */
+  /** Ends every other session of this principal, of every mechanism. ASVS 7.4.3, 7.5.2. @returns how many that were. */
   async endOthers(reason = "ended by the user"): Promise<number> {
-    const record = this.#existing("end the others");
-    return this.#web.endOthers(record, reason);
+    return this.#held(async () => this.#web.endOthers(this.#existing("end the others"), reason));
   }
 
   #existing(what: string): SessionRecord {

@@ -23,9 +23,11 @@ import type { NodeRequest, NodeResponse } from "./adapters/node.ts";
 import { attach, refuse } from "./adapters/node.ts";
 import { carried } from "./adapters/carrier.ts";
 import type { Refusal } from "./exchange.ts";
+import { assertPrincipal } from "./login.ts";
 import type { SessionsOptions, Span } from "./options.ts";
 import { settings, span } from "./options.ts";
-import { MECHANISM, Web } from "./server.ts";
+import { MECHANISM } from "./machine.ts";
+import { Web } from "./server.ts";
 import type { WebSession } from "./session.ts";
 
 /** One entry of the list a user sees of their own sessions. ASVS 7.5.2. */
@@ -46,21 +48,36 @@ export interface SessionSummary {
 export function createSessions<Data extends Json = Json>(
   options: SessionsOptions & { readonly initial?: Data },
 ): Sessions<Data> {
+  return openSessions(options, false);
+}
+
+/** @internal `ownsStore`: nobody else has the store in hand, so it is closed with the sessions. */
+export function openSessions<Data extends Json>(
+  options: SessionsOptions & { readonly initial?: Data },
+  ownsStore: boolean,
+): Sessions<Data> {
+  const checked = settings(options);
   const kernel = options.kernel ?? ownKernel(options);
-  const web = new Web<Data>(kernel, settings(options), options.initial);
-  return new Sessions(web, options.kernel === undefined);
+  const owns = { kernel: options.kernel === undefined, store: ownsStore };
+  return new Sessions(new Web<Data>(kernel, checked, options.initial), owns);
+}
+
+/** What is closed with the sessions, because they made it. */
+interface Owned {
+  readonly kernel: boolean;
+  readonly store: boolean;
 }
 
 export class Sessions<Data extends Json = Json> {
   readonly kernel: Kernel;
   readonly #web: Web<Data>;
-  readonly #ownsKernel: boolean;
+  readonly #owns: Owned;
 
   /** @internal */
-  constructor(web: Web<Data>, ownsKernel: boolean) {
+  constructor(web: Web<Data>, owns: Owned) {
     this.kernel = web.kernel;
     this.#web = web;
-    this.#ownsKernel = ownsKernel;
+    this.#owns = owns;
   }
 
   /** Resolves when the store answers. Requests may come earlier; they wait. */
@@ -68,9 +85,19 @@ export class Sessions<Data extends Json = Json> {
     return this.kernel.start();
   }
 
-  /** Waits for writes under way and stops. The store, and a kernel that was given, are left open. */
-  async close(): Promise<void> {
-    if (this.#ownsKernel) await this.kernel.close();
+  /**
+   * Waits for writes under way and stops. A store that was given is left open unless `store` says otherwise; a kernel that
+   * was given is left alone, with its store.
+   */
+  async close(options: { readonly store?: boolean } = {}): Promise<void> {
+    if (!this.#owns.kernel) return;
+    await this.kernel.close();
+    if (this.#owns.store || options.store === true) await this.kernel.store.close();
+  }
+
+  /** As `close({ store: true })`: for `await using`, where nobody has the store in hand. */
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.close({ store: true });
   }
 
   // ── one adapter for each server ─────────────────────────────────────────────────────────────────────────────
@@ -113,7 +140,7 @@ export class Sessions<Data extends Json = Json> {
    * @throws HoldfastError `invalid-argument` when no adapter has seen it.
    */
   of(carrier: object): WebSession<Data> {
-    const session = carried(carrier);
+    const session = carried(carrier, this.#web);
     if (session === undefined)
       throw new HoldfastError(
         "invalid-argument",
@@ -157,15 +184,31 @@ export class Sessions<Data extends Json = Json> {
 
   // ── a principal's sessions ──────────────────────────────────────────────────────────────────────────────────
 
-  /** A principal's live web sessions, the last used first. */
+  /**
+   * A principal's live web sessions, the last used first; an empty list when there are none.
+   * @throws HoldfastError `invalid-argument` without a principal: nobody in particular is not everybody.
+   */
   async list(principal: string): Promise<readonly SessionSummary[]> {
+    assertPrincipal(principal);
     const found: SessionRecord[] = [];
     for await (const record of this.kernel.sessions({ principal, mechanism: MECHANISM })) found.push(record);
     return found.sort((a, b) => b.touchedAt - a.touchedAt).map(summary);
   }
 
-  /** Ends one session by its handle (and its browser's "remember me"). False when there was none. */
-  end(handle: Handle, options: { readonly by?: string } = {}): Promise<boolean> {
+  /**
+   * Ends one session by its handle, and its browser's "remember me". With `principal`, only if it is theirs: that is how
+   * a user's own list ends what a form names.
+   * @returns false when there was none, or it is somebody else's.
+   */
+  async end(
+    handle: Handle,
+    options: { readonly by?: string; readonly principal?: string } = {},
+  ): Promise<boolean> {
+    if ("principal" in options) {
+      assertPrincipal(options.principal);
+      const found = await this.kernel.lookUp(handle);
+      if (found?.principal !== options.principal) return false;
+    }
     return this.#web.end(handle, options.by);
   }
 

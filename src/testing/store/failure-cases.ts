@@ -12,7 +12,7 @@ import { end, following, note, put, sampleRecord, START, step } from "./samples.
 
 /** What a store makes of nonsense, of a workload with everything in it, and of the system below being down. */
 export function failureCases(harness: StoreHarness): void {
-  storeCase(harness, "what is malformed or unknown is absent, never an error", async (c) => {
+  storeCase(harness, "guarantee 7: what is malformed or unknown is absent, never an error", async (c) => {
     const store = await c.open();
     const record = await put(store, sampleRecord({ principal: "ann" }));
     for (const text of [
@@ -40,7 +40,7 @@ export function failureCases(harness: StoreHarness): void {
 
   storeCase(
     harness,
-    "after a mixed workload on several handles record, indexes and journal agree",
+    "guarantee 8: after a mixed workload on several handles record, indexes and journal agree",
     async (c) => {
       const stores = [await c.open(), await c.open()];
       const random = seeded(c.t);
@@ -77,7 +77,7 @@ export function failureCases(harness: StoreHarness): void {
 
   storeCase(
     harness,
-    "the system below being down is said so, in bounded time, and it goes on when it is back",
+    "guarantee 7: the system below being down is said so, in bounded time, and it goes on when it is back",
     async (c) => {
       if (c.data.outage === undefined) {
         c.t.skip("nothing can be down here");

@@ -11,7 +11,7 @@ import { end, entryOf, note, put, sampleRecord, step } from "./samples.ts";
 export function feedCases(harness: StoreHarness): void {
   storeCase(
     harness,
-    "a timeline tells a session's entries in order, and goes on after a cursor",
+    "guarantee 10: a timeline tells a session's entries in order, and goes on after a cursor",
     async (c) => {
       const store = await c.open();
       const first = await put(store, sampleRecord({ principal: "ann" }));
@@ -63,7 +63,7 @@ export function feedCases(harness: StoreHarness): void {
 
   storeCase(
     harness,
-    "a follower from now on hears `live`, then every change as it happens, on every handle",
+    "guarantee 10: a follower from now on hears `live`, then every change as it happens, on every handle",
     async (c) => {
       const [writer, reader] = [await c.open(), await c.open()];
       await put(writer);
@@ -93,39 +93,45 @@ export function feedCases(harness: StoreHarness): void {
     },
   );
 
-  storeCase(harness, "a follower that was away goes on after its cursor, and misses nothing", async (c) => {
-    const [writer, reader] = [await c.open(), await c.open()];
-    const first = follow(reader, "now", c.signal);
-    await until("live", () => (first.live ? true : undefined));
-    const record = await put(writer);
-    const second = await step(writer, record);
-    await until("two entries", () => (first.entries.length >= 2 ? true : undefined));
-    first.stop();
-    await first.over;
-    const third = await step(writer, second);
-    await end(writer, third);
-    const again = follow(await c.open(), first.cursor, c.signal);
-    await until("live", () => (again.live ? true : undefined));
-    assert.equal(again.gaps, 0);
-    const all = once([...first.entries, ...again.entries]).filter((entry) => entry.handle === record.handle);
-    assert.deepEqual(
-      all.map((entry) => entry.version),
-      [1, 2, 3, 4],
-    );
-    // Every single cursor is a place to go on from, not only the newest.
-    const timeline = await reader.timeline(record.handle);
-    const middle = follow(reader, timeline[1]?.cursor ?? "", c.signal);
-    await until("live", () => (middle.live ? true : undefined));
-    const rest = once(middle.entries).filter((entry) => entry.handle === record.handle);
-    assert.deepEqual(
-      rest.map((entry) => entry.version),
-      [3, 4],
-    );
-  });
+  storeCase(
+    harness,
+    "guarantee 10: a follower that was away goes on after its cursor, and misses nothing",
+    async (c) => {
+      const [writer, reader] = [await c.open(), await c.open()];
+      const first = follow(reader, "now", c.signal);
+      await until("live", () => (first.live ? true : undefined));
+      const record = await put(writer);
+      const second = await step(writer, record);
+      await until("two entries", () => (first.entries.length >= 2 ? true : undefined));
+      first.stop();
+      await first.over;
+      const third = await step(writer, second);
+      await end(writer, third);
+      const again = follow(await c.open(), first.cursor, c.signal);
+      await until("live", () => (again.live ? true : undefined));
+      assert.equal(again.gaps, 0);
+      const all = once([...first.entries, ...again.entries]).filter(
+        (entry) => entry.handle === record.handle,
+      );
+      assert.deepEqual(
+        all.map((entry) => entry.version),
+        [1, 2, 3, 4],
+      );
+      // Every single cursor is a place to go on from, not only the newest.
+      const timeline = await reader.timeline(record.handle);
+      const middle = follow(reader, timeline[1]?.cursor ?? "", c.signal);
+      await until("live", () => (middle.live ? true : undefined));
+      const rest = once(middle.entries).filter((entry) => entry.handle === record.handle);
+      assert.deepEqual(
+        rest.map((entry) => entry.version),
+        [3, 4],
+      );
+    },
+  );
 
   storeCase(
     harness,
-    "followers hear every entry of many writers, in order per session, while cut off again and again",
+    "guarantee 10: followers hear every entry of many writers, in order per session, while cut off again and again",
     async (c) => {
       const writers = [await c.open(), await c.open()];
       const reader = await c.open();
@@ -175,7 +181,7 @@ export function feedCases(harness: StoreHarness): void {
 
   storeCase(
     harness,
-    "a cursor whose place was trimmed away is told as a gap, and so is one that never was",
+    "guarantee 10: a cursor whose place was trimmed away is told as a gap, and so is one that never was",
     async (c) => {
       const store = await c.open({ journalLimit: 50 });
       const start = await liveCursor(store, "now", c.signal);
@@ -201,7 +207,7 @@ export function feedCases(harness: StoreHarness): void {
 
   storeCase(
     harness,
-    "a follower that catches up has heard of all that was acknowledged before, whoever wrote it",
+    "guarantee 10: a follower that catches up has heard of all that was acknowledged before, whoever wrote it",
     async (c) => {
       const [writer, reader] = [await c.open(), await c.open()];
       const feed = follow(reader, "now", c.signal);

@@ -10,7 +10,7 @@ import { end, entryOf, following, note, put, sampleRecord, START, step } from ".
 export function governanceCases(harness: StoreHarness): void {
   storeCase(
     harness,
-    "raising an epoch refuses creates that read the old one, and is seen with every session",
+    "guarantee 5: raising an epoch refuses creates that read the old one, and is seen with every session",
     async (c) => {
       const [one, other] = [await c.open(), await c.open()];
       const before = await put(one, sampleRecord({ principal: "ann" }));
@@ -30,37 +30,41 @@ export function governanceCases(harness: StoreHarness): void {
     },
   );
 
-  storeCase(harness, "raising an epoch carries over the live sessions to keep, and no other", async (c) => {
-    const store = await c.open();
-    const make = () => put(store, sampleRecord({ principal: "ann" }));
-    const revoked = await make();
-    assert.equal(await store.raiseEpoch("ann", [], note("epoch", "ann")), 1);
-    const [kept, dropped, over] = [await make(), await make(), await end(store, await make())];
-    const theirs = await put(store, sampleRecord({ principal: "bob" }));
-    const keep = [kept, revoked, over, theirs, sampleRecord()].map((record) => record.handle);
-    assert.equal(await store.raiseEpoch("ann", keep, note("epoch", "ann")), 2);
-    const now = await store.get(kept.handle);
-    assert.deepEqual(now, { record: { ...kept, epoch: 2, version: 2 }, epoch: 2 });
-    assert.deepEqual((await store.get(dropped.handle))?.record, dropped);
-    assert.deepEqual(
-      (await store.get(revoked.handle))?.record,
-      revoked,
-      "what was revoked before is not brought back",
-    );
-    assert.deepEqual((await store.get(over.handle))?.record, over);
-    assert.deepEqual((await store.get(theirs.handle))?.record, theirs);
-    const slow = following(kept, { data: "slow" });
-    assert.equal(
-      await store.update(kept, slow, [entryOf(slow, "update")]),
-      "conflict",
-      "nor is its epoch set back",
-    );
-    await step(store, now?.record ?? kept, { data: "quick" });
-  });
+  storeCase(
+    harness,
+    "guarantee 5: raising an epoch carries over the live sessions to keep, and no other",
+    async (c) => {
+      const store = await c.open();
+      const make = () => put(store, sampleRecord({ principal: "ann" }));
+      const revoked = await make();
+      assert.equal(await store.raiseEpoch("ann", [], note("epoch", "ann")), 1);
+      const [kept, dropped, over] = [await make(), await make(), await end(store, await make())];
+      const theirs = await put(store, sampleRecord({ principal: "bob" }));
+      const keep = [kept, revoked, over, theirs, sampleRecord()].map((record) => record.handle);
+      assert.equal(await store.raiseEpoch("ann", keep, note("epoch", "ann")), 2);
+      const now = await store.get(kept.handle);
+      assert.deepEqual(now, { record: { ...kept, epoch: 2, version: 2 }, epoch: 2 });
+      assert.deepEqual((await store.get(dropped.handle))?.record, dropped);
+      assert.deepEqual(
+        (await store.get(revoked.handle))?.record,
+        revoked,
+        "what was revoked before is not brought back",
+      );
+      assert.deepEqual((await store.get(over.handle))?.record, over);
+      assert.deepEqual((await store.get(theirs.handle))?.record, theirs);
+      const slow = following(kept, { data: "slow" });
+      assert.equal(
+        await store.update(kept, slow, [entryOf(slow, "update")]),
+        "conflict",
+        "nor is its epoch set back",
+      );
+      await step(store, now?.record ?? kept, { data: "quick" });
+    },
+  );
 
   storeCase(
     harness,
-    "a barrier has the next number, and refuses creates that did not know of it",
+    "guarantee 5: a barrier has the next number, and refuses creates that did not know of it",
     async (c) => {
       const [one, other] = [await c.open(), await c.open()];
       const draft = {
@@ -158,30 +162,34 @@ export function governanceCases(harness: StoreHarness): void {
     },
   );
 
-  storeCase(harness, "a store that was closed says so, and closing twice is closing", async (c) => {
-    const store = await c.open();
-    const record = await put(store);
-    await store.close();
-    await store.close();
-    const calls: Record<string, () => unknown> = {
-      get: () => store.get(record.handle),
-      standing: () => store.standing("ann"),
-      create: () => store.create(sampleRecord(), [], { epoch: 0, barrierSeq: 0 }),
-      update: () => store.update(record, following(record), []),
-      list: () => store.list({ term: "live", limit: 1 }),
-      due: () => store.due(START, 1),
-      append: () => store.append([note("note")]),
-      timeline: () => store.timeline(record.handle),
-      takeTicket: () => store.takeTicket("t", START),
-      nodes: () => store.nodes(),
-      barriers: () => store.barriers(START),
-    };
-    for (const [name, call] of Object.entries(calls)) {
-      await assert.rejects(
-        async () => call(),
-        (error) => isHoldfastError(error, "store-closed"),
-        name,
-      );
-    }
-  });
+  storeCase(
+    harness,
+    "guarantee 7: a store that was closed says so, and closing twice is closing",
+    async (c) => {
+      const store = await c.open();
+      const record = await put(store);
+      await store.close();
+      await store.close();
+      const calls: Record<string, () => unknown> = {
+        get: () => store.get(record.handle),
+        standing: () => store.standing("ann"),
+        create: () => store.create(sampleRecord(), [], { epoch: 0, barrierSeq: 0 }),
+        update: () => store.update(record, following(record), []),
+        list: () => store.list({ term: "live", limit: 1 }),
+        due: () => store.due(START, 1),
+        append: () => store.append([note("note")]),
+        timeline: () => store.timeline(record.handle),
+        takeTicket: () => store.takeTicket("t", START),
+        nodes: () => store.nodes(),
+        barriers: () => store.barriers(START),
+      };
+      for (const [name, call] of Object.entries(calls)) {
+        await assert.rejects(
+          async () => call(),
+          (error) => isHoldfastError(error, "store-closed"),
+          name,
+        );
+      }
+    },
+  );
 }

@@ -10,7 +10,7 @@ import { end, listAll, put, sampleRecord, START, step } from "./samples.ts";
 export function listCases(harness: StoreHarness): void {
   storeCase(
     harness,
-    "lists hold exactly the sessions of their term, in the order of the handles",
+    "guarantee 5: lists hold exactly the sessions of their term, in the order of the handles",
     async (c) => {
       const store = await c.open();
       const parent = await put(store, sampleRecord({ principal: "ann" }));
@@ -48,7 +48,7 @@ export function listCases(harness: StoreHarness): void {
 
   storeCase(
     harness,
-    "a list is paged without a session missing or told twice, while others come and go",
+    "guarantee 5: a list is paged without a session missing or told twice, while others come and go",
     async (c) => {
       const store = await c.open();
       const made = [];
@@ -127,7 +127,7 @@ export function listCases(harness: StoreHarness): void {
 
   storeCase(
     harness,
-    "due: nearest deadline first, at most as many as asked, the same again until they are dealt with",
+    "guarantee 6: due: nearest deadline first, at most as many as asked, the same again until they are dealt with",
     async (c) => {
       const store = await c.open();
       const at = (idleAt: number): Promise<ReturnType<typeof sampleRecord>> =>
@@ -159,16 +159,20 @@ export function listCases(harness: StoreHarness): void {
     },
   );
 
-  storeCase(harness, "an expired session that nobody swept is still told apart by its record", async (c) => {
-    // The store forgets nothing by itself: the kernel refuses what is past its deadline, and journals that it did.
-    const store = await c.open();
-    const record = await put(store, sampleRecord({ idleAt: START + 1, absoluteAt: START + 2 }));
-    assert.deepEqual((await store.get(record.handle))?.record, record);
-    const [due] = await store.due(START + 2, 1);
-    assert.deepEqual(due, record);
-    const over = await end(store, record);
-    assert.deepEqual((await store.get(record.handle))?.record, over);
-  });
+  storeCase(
+    harness,
+    "guarantee 6: an expired session that nobody swept is still told apart by its record",
+    async (c) => {
+      // The store forgets nothing by itself: the kernel refuses what is past its deadline, and journals that it did.
+      const store = await c.open();
+      const record = await put(store, sampleRecord({ idleAt: START + 1, absoluteAt: START + 2 }));
+      assert.deepEqual((await store.get(record.handle))?.record, record);
+      const [due] = await store.due(START + 2, 1);
+      assert.deepEqual(due, record);
+      const over = await end(store, record);
+      assert.deepEqual((await store.get(record.handle))?.record, over);
+    },
+  );
 }
 
 function byHandle(a: { readonly handle: Handle }, b: { readonly handle: Handle }): number {

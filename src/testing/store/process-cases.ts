@@ -19,39 +19,45 @@ export function processCases(harness: StoreHarness): void {
       else await run(c, store);
     });
 
-  processCase("four processes that create the same sessions: each is made exactly once", async (c, store) => {
-    const workers = await c.workers(4);
-    const records = Array.from({ length: 300 }, (_, i) => sampleRecord({ principal: `p${i % 10}` }));
-    const outcomes = (await Promise.all(
-      workers.map((one) => one.run("createAll", json(records))),
-    )) as string[][];
-    for (const [i, record] of records.entries()) {
-      const told = outcomes.map((list) => list[i] ?? "").sort();
-      assert.deepEqual(told, ["created", "exists", "exists", "exists"], record.handle);
-    }
-    assert.equal((await listAll(store, "live")).length, records.length);
-    assert.deepEqual(await storeDisagreements(store), []);
-  });
-
-  processCase("three processes that count in the same sessions: no update is lost", async (c, store) => {
-    const workers = await c.workers(3);
-    const handles: Handle[] = [];
-    for (let i = 0; i < 5; i++)
-      handles.push((await put(store, sampleRecord({ principal: "ann", data: 0 }))).handle);
-    const times = Math.max(20, Math.floor(c.trials / 50));
-    const conflicts = await Promise.all(workers.map((one) => one.run("increment", { handles, times })));
-    for (const handle of handles) {
-      const found = await store.get(handle);
-      assert.equal(found?.record.data, 3 * times);
-      assert.equal(found?.record.version, 3 * times + 1);
-    }
-    c.t.diagnostic(
-      `${15 * times} updates, ${conflicts.map(Number).reduce((a, b) => a + b)} conflicts, 0 lost`,
-    );
-  });
+  processCase(
+    "guarantee 1: four processes that create the same sessions: each is made exactly once",
+    async (c, store) => {
+      const workers = await c.workers(4);
+      const records = Array.from({ length: 300 }, (_, i) => sampleRecord({ principal: `p${i % 10}` }));
+      const outcomes = (await Promise.all(
+        workers.map((one) => one.run("createAll", json(records))),
+      )) as string[][];
+      for (const [i, record] of records.entries()) {
+        const told = outcomes.map((list) => list[i] ?? "").sort();
+        assert.deepEqual(told, ["created", "exists", "exists", "exists"], record.handle);
+      }
+      assert.equal((await listAll(store, "live")).length, records.length);
+      assert.deepEqual(await storeDisagreements(store), []);
+    },
+  );
 
   processCase(
-    "three processes that take the same tickets, and the same names: each is had once",
+    "guarantee 2: three processes that count in the same sessions: no update is lost",
+    async (c, store) => {
+      const workers = await c.workers(3);
+      const handles: Handle[] = [];
+      for (let i = 0; i < 5; i++)
+        handles.push((await put(store, sampleRecord({ principal: "ann", data: 0 }))).handle);
+      const times = Math.max(20, Math.floor(c.trials / 50));
+      const conflicts = await Promise.all(workers.map((one) => one.run("increment", { handles, times })));
+      for (const handle of handles) {
+        const found = await store.get(handle);
+        assert.equal(found?.record.data, 3 * times);
+        assert.equal(found?.record.version, 3 * times + 1);
+      }
+      c.t.diagnostic(
+        `${15 * times} updates, ${conflicts.map(Number).reduce((a, b) => a + b)} conflicts, 0 lost`,
+      );
+    },
+  );
+
+  processCase(
+    "guarantee 4: three processes that take the same tickets, and the same names: each is had once",
     async (c, store) => {
       const workers = await c.workers(3);
       const keys = Array.from({ length: 200 }, (_, i) => `ticket-${i}`);
@@ -66,7 +72,7 @@ export function processCases(harness: StoreHarness): void {
   );
 
   processCase(
-    "raising the epoch stops creates in other processes, and what they made before is listed",
+    "guarantee 5: raising the epoch stops creates in other processes, and what they made before is listed",
     async (c, store) => {
       const workers = await c.workers(2);
       const creating = workers.map((one) => one.run("createUntilRefused", "ann"));
@@ -111,7 +117,7 @@ export function processCases(harness: StoreHarness): void {
   });
 
   processCase(
-    "kill -9 of a writer while another goes on: all agrees, nothing acknowledged is lost",
+    "guarantee 8: kill -9 of a writer while another goes on: all agrees, nothing acknowledged is lost",
     async (c) => {
       const random = seeded(c.t);
       for (let round = 0; round < 3; round++) await killOneWriter(c, Math.floor(20 + random() * 400));

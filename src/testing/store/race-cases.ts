@@ -11,7 +11,7 @@ import { ended, entryOf, following, put, sampleRecord } from "./samples.ts";
 export function raceCases(harness: StoreHarness): void {
   storeCase(
     harness,
-    "of two concurrent updates one wins and the other learns of it: none is lost",
+    "guarantee 2: of two concurrent updates one wins and the other learns of it: none is lost",
     async (c) => {
       const [one, other] = [await c.open(), await c.open()];
       let lost = 0;
@@ -46,38 +46,42 @@ export function raceCases(harness: StoreHarness): void {
     },
   );
 
-  storeCase(harness, "a session that ends while a slow request writes stays ended", async (c) => {
-    const [one, other] = [await c.open(), await c.open()];
-    const random = seeded(c.t);
-    const tally = { ended: 0, resurrected: 0, slowFirst: 0, slowRefused: 0 };
-    await inWaves(c.trials, 200, async (i) => {
-      const read = await put(one, sampleRecord({ principal: `p${i % 50}` }));
-      const slowFirst = random() < 0.5;
-      const together = random() < 0.5;
-      const slow = (): Promise<UpdateOutcome> =>
-        write(other, read, following(read, { data: "slow request" }));
-      const logout = (): Promise<SessionRecord> => endWhateverHappens(one, read);
-      let outcome: UpdateOutcome;
-      if (together)
-        [outcome] = slowFirst ? await Promise.all([slow(), logout()]) : await reversed(logout, slow);
-      else if (slowFirst) outcome = await slow().then(async (value) => logout().then(() => value));
-      else outcome = await logout().then(slow);
-      if (outcome === "updated") tally.slowFirst += 1;
-      else tally.slowRefused += 1;
-      const reader = random() < 0.5 ? one : other;
-      const now = (await reader.get(read.handle))?.record;
-      if (now?.state === "ended" && now.ended?.reason === "logout") tally.ended += 1;
-      else tally.resurrected += 1;
-      assert.equal(await write(other, read, following(read, { data: "slower still" })), "conflict");
-    });
-    assert.equal(tally.resurrected, 0);
-    assert.equal(tally.ended, c.trials);
-    assert.ok(tally.slowFirst > 0 && tally.slowRefused > 0, "both orders were tried");
-    c.t.diagnostic(JSON.stringify(tally));
-    assert.equal((await other.list({ term: "live", limit: 1 })).found.length, 0);
-  });
+  storeCase(
+    harness,
+    "guarantee 2: a session that ends while a slow request writes stays ended",
+    async (c) => {
+      const [one, other] = [await c.open(), await c.open()];
+      const random = seeded(c.t);
+      const tally = { ended: 0, resurrected: 0, slowFirst: 0, slowRefused: 0 };
+      await inWaves(c.trials, 200, async (i) => {
+        const read = await put(one, sampleRecord({ principal: `p${i % 50}` }));
+        const slowFirst = random() < 0.5;
+        const together = random() < 0.5;
+        const slow = (): Promise<UpdateOutcome> =>
+          write(other, read, following(read, { data: "slow request" }));
+        const logout = (): Promise<SessionRecord> => endWhateverHappens(one, read);
+        let outcome: UpdateOutcome;
+        if (together)
+          [outcome] = slowFirst ? await Promise.all([slow(), logout()]) : await reversed(logout, slow);
+        else if (slowFirst) outcome = await slow().then(async (value) => logout().then(() => value));
+        else outcome = await logout().then(slow);
+        if (outcome === "updated") tally.slowFirst += 1;
+        else tally.slowRefused += 1;
+        const reader = random() < 0.5 ? one : other;
+        const now = (await reader.get(read.handle))?.record;
+        if (now?.state === "ended" && now.ended?.reason === "logout") tally.ended += 1;
+        else tally.resurrected += 1;
+        assert.equal(await write(other, read, following(read, { data: "slower still" })), "conflict");
+      });
+      assert.equal(tally.resurrected, 0);
+      assert.equal(tally.ended, c.trials);
+      assert.ok(tally.slowFirst > 0 && tally.slowRefused > 0, "both orders were tried");
+      c.t.diagnostic(JSON.stringify(tally));
+      assert.equal((await other.list({ term: "live", limit: 1 })).found.length, 0);
+    },
+  );
 
-  storeCase(harness, "of many creates of one session one wins", async (c) => {
+  storeCase(harness, "guarantee 1: of many creates of one session one wins", async (c) => {
     const stores = [await c.open(), await c.open()];
     await inWaves(Math.ceil(c.trials / 10), 25, async (i) => {
       const record = sampleRecord({ principal: `p${i % 10}` });
@@ -92,7 +96,7 @@ export function raceCases(harness: StoreHarness): void {
 
   storeCase(
     harness,
-    "a create that races with raising the epoch is refused or was there before",
+    "guarantee 5: a create that races with raising the epoch is refused or was there before",
     async (c) => {
       const [one, other] = [await c.open(), await c.open()];
       let refused = 0;

@@ -23,7 +23,7 @@ import {
 export function recordCases(harness: StoreHarness): void {
   storeCase(
     harness,
-    "a created session is found by handle and by key, with everything it was given",
+    "guarantee 1: a created session is found by handle and by key, with everything it was given",
     async (c) => {
       const store = await c.open();
       const full = fullRecord();
@@ -44,7 +44,7 @@ export function recordCases(harness: StoreHarness): void {
     assert.deepEqual(await listAll(store, "live"), [record]);
   });
 
-  storeCase(harness, "neither a handle nor a key is ever given twice", async (c) => {
+  storeCase(harness, "guarantee 1: neither a handle nor a key is ever given twice", async (c) => {
     const store = await c.open();
     const first = await put(store, sampleRecord({ principal: "ann" }));
     const standing = await store.standing("ann");
@@ -61,7 +61,7 @@ export function recordCases(harness: StoreHarness): void {
     assert.deepEqual((await store.get(first.handle))?.record, gone, "nor after it ended");
   });
 
-  storeCase(harness, "an update replaces exactly the version it read", async (c) => {
+  storeCase(harness, "guarantee 2: an update replaces exactly the version it read", async (c) => {
     const store = await c.open();
     const first = await put(store);
     const second = await step(store, first, { data: { cart: ["a", { n: 1 }] }, label: "left" });
@@ -80,7 +80,7 @@ export function recordCases(harness: StoreHarness): void {
 
   storeCase(
     harness,
-    "a missing session is not created by an update, an ended one not brought back",
+    "guarantee 2: a missing session is not created by an update, an ended one not brought back",
     async (c) => {
       const store = await c.open();
       const never = sampleRecord();
@@ -102,7 +102,7 @@ export function recordCases(harness: StoreHarness): void {
 
   storeCase(
     harness,
-    "an update that skips a version or changes the handle is a mistake, not a conflict",
+    "guarantee 2: an update that skips a version or changes the handle is a mistake, not a conflict",
     async (c) => {
       const store = await c.open();
       const first = await put(store);
@@ -118,7 +118,7 @@ export function recordCases(harness: StoreHarness): void {
 
   storeCase(
     harness,
-    "rotation: the old key leads here for as long as the record names it, and no longer",
+    "guarantee 3: rotation: the old key leads here for as long as the record names it, and no longer",
     async (c) => {
       const store = await c.open();
       const shard = shardOfPrincipal("ann");
@@ -143,7 +143,7 @@ export function recordCases(harness: StoreHarness): void {
 
   storeCase(
     harness,
-    "rotation is atomic: while it happens, one of the two keys leads to the session",
+    "guarantee 3: rotation is atomic: while it happens, one of the two keys leads to the session",
     async (c) => {
       const [writer, reader] = [await c.open(), await c.open()];
       const shard = shardOfPrincipal("ann");
@@ -175,17 +175,21 @@ export function recordCases(harness: StoreHarness): void {
     },
   );
 
-  storeCase(harness, "a key of one session is not taken over by an update of another", async (c) => {
-    const store = await c.open();
-    const mine = await put(store, sampleRecord({ principal: "ann" }));
-    const theirs = await put(store, sampleRecord({ principal: "ann" }));
-    const thief = following(theirs, {
-      credentials: { ...theirs.credentials, pending: credentialKeys(mine)[0] as CredentialKey },
-    });
-    assert.equal(await store.update(theirs, thief, [entryOf(thief, "issue")]), "conflict");
-    assert.deepEqual((await store.find(credentialKeys(mine)[0] as CredentialKey))?.record, mine);
-    assert.deepEqual((await store.get(theirs.handle))?.record, theirs);
-  });
+  storeCase(
+    harness,
+    "guarantee 3: a key of one session is not taken over by an update of another",
+    async (c) => {
+      const store = await c.open();
+      const mine = await put(store, sampleRecord({ principal: "ann" }));
+      const theirs = await put(store, sampleRecord({ principal: "ann" }));
+      const thief = following(theirs, {
+        credentials: { ...theirs.credentials, pending: credentialKeys(mine)[0] as CredentialKey },
+      });
+      assert.equal(await store.update(theirs, thief, [entryOf(thief, "issue")]), "conflict");
+      assert.deepEqual((await store.find(credentialKeys(mine)[0] as CredentialKey))?.record, mine);
+      assert.deepEqual((await store.get(theirs.handle))?.record, theirs);
+    },
+  );
 
   storeCase(harness, "changing what was read changes nothing that is stored", async (c) => {
     const store = await c.open();
@@ -203,7 +207,7 @@ export function recordCases(harness: StoreHarness): void {
 
   storeCase(
     harness,
-    "a purged session leaves nothing, and only the version that was meant is purged",
+    "guarantee 8: a purged session leaves nothing, and only the version that was meant is purged",
     async (c) => {
       const store = await c.open();
       const first = await put(store, fullRecord());
@@ -220,21 +224,25 @@ export function recordCases(harness: StoreHarness): void {
     },
   );
 
-  storeCase(harness, "acknowledged durable or visible, every other handle sees it at once", async (c) => {
-    const [one, other] = [await c.open(), await c.open()];
-    for (const ack of ["visible", "durable"] as const) {
-      const record = sampleRecord();
-      const standing = await one.standing(undefined);
-      assert.equal(await one.create(record, [entryOf(record, "establish")], standing, ack), "created");
-      assert.deepEqual((await other.get(record.handle))?.record, record);
-      const next = following(record, { data: ack });
-      assert.equal(await one.update(record, next, [entryOf(next, "update")], ack), "updated");
-      assert.deepEqual((await other.get(record.handle))?.record, next);
-      const over = ended(next);
-      assert.equal(await other.update(next, over, [entryOf(over, "end")], ack), "updated");
-      assert.deepEqual((await one.get(record.handle))?.record, over);
-    }
-  });
+  storeCase(
+    harness,
+    "guarantee 9: acknowledged durable or visible, every other handle sees it at once",
+    async (c) => {
+      const [one, other] = [await c.open(), await c.open()];
+      for (const ack of ["visible", "durable"] as const) {
+        const record = sampleRecord();
+        const standing = await one.standing(undefined);
+        assert.equal(await one.create(record, [entryOf(record, "establish")], standing, ack), "created");
+        assert.deepEqual((await other.get(record.handle))?.record, record);
+        const next = following(record, { data: ack });
+        assert.equal(await one.update(record, next, [entryOf(next, "update")], ack), "updated");
+        assert.deepEqual((await other.get(record.handle))?.record, next);
+        const over = ended(next);
+        assert.equal(await other.update(next, over, [entryOf(over, "end")], ack), "updated");
+        assert.deepEqual((await one.get(record.handle))?.record, over);
+      }
+    },
+  );
 }
 
 /** A record with every field a record can have. */

@@ -8,7 +8,7 @@ import { START } from "./samples.ts";
 
 /** Single-use values: tickets, resume secrets. */
 export function ticketCases(harness: StoreHarness): void {
-  storeCase(harness, "a ticket is had once, with the bytes that were put", async (c) => {
+  storeCase(harness, "guarantee 4: a ticket is had once, with the bytes that were put", async (c) => {
     const clock = new VirtualClock(START);
     const [one, other] = [await c.open({ clock }), await c.open({ clock })];
     const bytes = Uint8Array.from({ length: 256 }, (_, i) => i);
@@ -32,25 +32,33 @@ export function ticketCases(harness: StoreHarness): void {
     assert.equal(await one.peekTicket("t3", START), undefined);
   });
 
-  storeCase(harness, "an expired ticket is had by nobody, and its key can be used again", async (c) => {
-    const clock = new VirtualClock(START);
-    const store = await c.open({ clock });
-    assert.equal(await store.putTicket("t1", Uint8Array.of(1), START + 1000), true);
-    assert.equal(await store.takeTicket("t1", START + 1000), undefined);
-    assert.equal(await store.putTicket("t2", Uint8Array.of(2), START + 1000), true);
-    clock.advance(1001);
-    assert.equal(await store.putTicket("t2", Uint8Array.of(3), START + 5000), true);
-    assert.deepEqual([...((await store.takeTicket("t2", START + 1001)) ?? [])], [3]);
-  });
+  storeCase(
+    harness,
+    "guarantees 4, 11: an expired ticket is had by nobody, and its key can be used again",
+    async (c) => {
+      const clock = new VirtualClock(START);
+      const store = await c.open({ clock });
+      assert.equal(await store.putTicket("t1", Uint8Array.of(1), START + 1000), true);
+      assert.equal(await store.takeTicket("t1", START + 1000), undefined);
+      assert.equal(await store.putTicket("t2", Uint8Array.of(2), START + 1000), true);
+      clock.advance(1001);
+      assert.equal(await store.putTicket("t2", Uint8Array.of(3), START + 5000), true);
+      assert.deepEqual([...((await store.takeTicket("t2", START + 1001)) ?? [])], [3]);
+    },
+  );
 
-  storeCase(harness, "a ticket that many take at once goes to exactly one of them", async (c) => {
-    const stores = [await c.open(), await c.open(), await c.open()];
-    const far = Date.now() + 3_600_000;
-    await inWaves(Math.ceil(c.trials / 10), 20, async (i) => {
-      const key = `race-${i}`;
-      assert.equal(await stores[0]?.putTicket(key, Uint8Array.of(1), far), true);
-      const takes = await Promise.all(stores.map((store) => store.takeTicket(key, Date.now())));
-      assert.equal(takes.filter((value) => value !== undefined).length, 1);
-    });
-  });
+  storeCase(
+    harness,
+    "guarantee 4: a ticket that many take at once goes to exactly one of them",
+    async (c) => {
+      const stores = [await c.open(), await c.open(), await c.open()];
+      const far = Date.now() + 3_600_000;
+      await inWaves(Math.ceil(c.trials / 10), 20, async (i) => {
+        const key = `race-${i}`;
+        assert.equal(await stores[0]?.putTicket(key, Uint8Array.of(1), far), true);
+        const takes = await Promise.all(stores.map((store) => store.takeTicket(key, Date.now())));
+        assert.equal(takes.filter((value) => value !== undefined).length, 1);
+      });
+    },
+  );
 }

@@ -2,10 +2,10 @@ import assert from "node:assert/strict";
 import { afterEach, test } from "node:test";
 import type { Kernel, KernelOptions } from "../../../src/kernel/index.ts";
 import { createKernel, isHoldfastError, VirtualClock } from "../../../src/kernel/index.ts";
-import type { SessionsOptions } from "../../../src/mechanisms/web/index.ts";
+import type { SessionsOptions, WebSession } from "../../../src/mechanisms/web/index.ts";
 import { createSessions, presets } from "../../../src/mechanisms/web/index.ts";
 import { memory } from "../../../src/store/memory/index.ts";
-import type { Running } from "./servers.ts";
+import type { Data, Running } from "./servers.ts";
 import { app, Jar, servers } from "./servers.ts";
 
 /** ASVS 5.0, every item that a session library can meet by itself; each test bears the item's number. */
@@ -72,9 +72,19 @@ test("ASVS 7.1.2 the number of concurrent sessions of a user is limited as confi
     [await status(site, first), await status(site, second), await status(site, third)],
     [401, 200, 200],
   );
+  const strict = await place({ limits: { perPrincipal: 1, onLimit: "refuse" } });
+  const only = await signedIn(strict);
+  await assert.rejects(
+    (async () => {
+      const { visitor } = await strict.sessions.open(new Request("http://app.example"));
+      await visitor.establish({ principal: "alice" });
+    })(),
+    (error) => isHoldfastError(error, "limit-reached"),
+  );
+  assert.equal(await status(strict, only), 200);
 });
 
-test("ASVS 7.1.3, 7.6.1 a session opened under another ends with it, whoever ends that", async () => {
+test("ASVS 7.1.3 a session opened under another ends with it, whoever ends that", async () => {
   const site = await place();
   const jar = await signedIn(site);
   const [mine] = await site.sessions.list("alice");
@@ -209,15 +219,50 @@ test("ASVS 7.4.5 an administrator ends one user's sessions, or everybody's", asy
   assert.equal(await site.kernel.verify(bob.secret?.reveal() ?? ""), undefined);
 });
 
-test("ASVS 7.5.1, 7.5.3 what is sensitive asks for a recent proof, and a step-up gives one", async () => {
+test("ASVS 7.5.1 what is sensitive is refused when the proof is old, with the challenge of RFC 9470", async () => {
+  const site = await place();
+  const visit = async (jar: Jar): Promise<WebSession<Data>> => {
+    const headers = { cookie: `__Host-session=${jar.session}` };
+    return (await site.sessions.open(new Request("http://app.example", { headers }))).visitor;
+  };
+  const jar = await signedIn(site);
+  assert.equal(site.sessions.freshness(await visit(jar), "5m"), undefined);
+  site.clock.advance(300_001);
+  const refusal = site.sessions.freshness(await visit(jar), "5m");
+  assert.deepEqual([refusal?.status, refusal?.code], [401, "not-fresh"]);
+  assert.match(
+    refusal?.headers["www-authenticate"] ?? "",
+    /error="insufficient_user_authentication", max_age="300"/,
+  );
+  assert.equal(site.sessions.freshness(await visit(new Jar()), "5m")?.code, "no-session");
+});
+
+test("ASVS 7.5.3 a step-up is a new proof and a new token, and the one from before is refused", async () => {
   const site = await place();
   const jar = await signedIn(site);
+  const before = jar.copy();
   site.clock.advance(600_000);
-  const [mine] = await site.sessions.list("alice");
-  assert.ok(mine?.authenticatedAt !== undefined && site.clock.now() - mine.authenticatedAt === 600_000);
   await jar.fetch(`${site.base}/step-up`, post);
   const [after] = await site.sessions.list("alice");
   assert.equal(after?.authenticatedAt, site.clock.now());
+  assert.notEqual(jar.session, before.session);
+  assert.deepEqual([await status(site, jar), await status(site, before)], [200, 401]);
+});
+
+test("ASVS 7.6.1 a federated login is as old as the identity provider's proof, and asks for a new one in time", async () => {
+  const site = await place();
+  const { visitor } = await site.sessions.open(new Request("http://app.example"));
+  const authTime = site.clock.now() - 3_600_000;
+  await visitor.establish({ principal: "alice", authenticatedAt: authTime });
+  assert.equal(visitor.authenticatedAt, authTime);
+  assert.equal(visitor.isFresh("2h"), true);
+  assert.equal(site.sessions.freshness(visitor, "30m")?.code, "not-fresh");
+  await visitor.establish({ principal: "alice", authenticatedAt: site.clock.now() + 3_600_000 });
+  assert.equal(
+    visitor.authenticatedAt,
+    site.clock.now(),
+    "a provider whose clock is ahead makes nothing fresher",
+  );
 });
 
 test("ASVS 7.5.2 a user sees their sessions and ends any of them", async () => {
@@ -294,15 +339,52 @@ test("ASVS 3.5.1, 3.5.3 an unsafe request from another site is refused before th
   assert.equal(await (await jar.fetch(site.base)).text(), "GET alice 0");
 });
 
-test("ASVS 3.5.2 a login is protected too: nobody is signed in to somebody else's account by another site", async () => {
+test("ASVS 3.5.1 a token can be asked for: a session's own, good through a rotation, and nobody else's", async () => {
   const site = await place();
-  const jar = new Jar();
-  const response = await jar.fetch(`${site.base}/login`, {
-    ...post,
-    headers: { "sec-fetch-site": "cross-site" },
-  });
-  assert.equal(response.status, 403);
-  assert.equal(jar.cookies.size, 0);
+  const fresh = async (jar?: Jar): Promise<WebSession<Data>> => {
+    const headers = jar === undefined ? {} : { cookie: `__Host-session=${jar.session}` };
+    return (await site.sessions.open(new Request("http://app.example", { headers }))).visitor;
+  };
+  const [jar, other] = [await signedIn(site), await signedIn(site)];
+  const token = (await fresh(jar)).csrfToken ?? "";
+  assert.match(token, /^[\w-]{43}$/);
+  assert.notEqual(token, jar.session);
+  assert.equal((await fresh(jar)).isCsrfToken(token), true);
+  assert.equal((await fresh(other)).isCsrfToken(token), false);
+  assert.equal((await fresh()).csrfToken, undefined);
+  assert.equal((await fresh()).isCsrfToken(token), false);
+  for (const wrong of [undefined, null, "", 7, [token], `${token}x`, "é".repeat(43), "A".repeat(43)])
+    assert.equal((await fresh(jar)).isCsrfToken(wrong), false, String(wrong));
+  await jar.fetch(`${site.base}/rotate`, post);
+  await jar.fetch(`${site.base}/step-up`, post);
+  assert.equal(
+    (await fresh(jar)).isCsrfToken(token),
+    true,
+    "a form in another tab is older than the rotation",
+  );
+  assert.notEqual((await fresh(jar)).csrfToken, token);
+});
+
+test("ASVS 3.5.2 no request gets in because a browser would send it without asking first: forms and plain text too", async () => {
+  const site = await place();
+  const victim = await signedIn(site);
+  const simple = ["application/x-www-form-urlencoded", "multipart/form-data; boundary=x", "text/plain"];
+  const foreign = [{ "sec-fetch-site": "cross-site" }, { "sec-fetch-site": "same-site" }, { origin: "null" }];
+  for (const type of simple) {
+    for (const from of foreign) {
+      // A login is protected as well: nobody is signed in to somebody else's account by another site.
+      for (const [jar, path] of [
+        [victim, "/count"],
+        [new Jar(), "/login"],
+      ] as const) {
+        const headers = { "content-type": type, ...from };
+        const response = await jar.fetch(site.base + path, { ...post, headers, body: "x=1" });
+        assert.equal(response.status, 403, `${type} ${JSON.stringify(from)} ${path}`);
+        assert.deepEqual(response.headers.getSetCookie(), []);
+      }
+    }
+  }
+  assert.equal(await (await victim.fetch(site.base)).text(), "GET alice 0");
 });
 
 test("a stolen remember token ends the family when it is used after its time", async () => {

@@ -2,8 +2,8 @@ import type { Json } from "../../../kernel/index.ts";
 import type { Web } from "../server.ts";
 import type { WebSession } from "../session.ts";
 import type { Carrier } from "./carrier.ts";
-import { carry } from "./carrier.ts";
-import type { NodeRequest, NodeResponse } from "./node.ts";
+import { carry, putBehind } from "./carrier.ts";
+import type { NodeRequest, NodeResponse, Place } from "./node.ts";
 import { attach } from "./node.ts";
 
 export type ExpressMiddleware = (
@@ -14,7 +14,7 @@ export type ExpressMiddleware = (
 
 export function express<Data extends Json>(web: Web<Data>): ExpressMiddleware {
   const placing = new Placing();
-  const place = (request: NodeRequest, session: WebSession<Json>): void => placing.put(request, session);
+  const place: Place = (request, session) => placing.put(request, session);
   return (request, response, next) => {
     const session = attach(web, request, response, place);
     if (session instanceof Promise) void proceed(session, next);
@@ -50,7 +50,12 @@ class Placing {
   put(request: NodeRequest, session: WebSession<Json>): void {
     const prototype = Object.getPrototypeOf(request) as object;
     if (prototype !== this.#ready && !this.#prepare(prototype)) carry(request, session);
-    else (request.rawHeaders as RawHeaders)[SESSION] = session;
+    else {
+      const place = request.rawHeaders as RawHeaders;
+      const before = place[SESSION];
+      place[SESSION] = session;
+      if (before !== undefined) putBehind(session, before);
+    }
   }
 
   /** False for the prototype of a request that is not Express's: it belongs to all programs of this process. */

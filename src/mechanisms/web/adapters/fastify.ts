@@ -10,6 +10,7 @@ import { withCookie } from "./response-gate.ts";
 
 /** What we need of Fastify 5, so that its types are not our users' burden. */
 export interface FastifyLike {
+  hasRequestDecorator(name: string): boolean;
   decorateRequest(name: string, value: null): unknown;
   decorateReply(name: string | symbol, value: null): unknown;
   addHook(
@@ -45,8 +46,10 @@ export type FastifyPlugin = (app: FastifyLike) => Promise<void>;
 
 export function fastify<Data extends Json>(web: Web<Data>): FastifyPlugin {
   const plugin = async (app: FastifyLike): Promise<void> => {
-    app.decorateRequest("session", null);
-    app.decorateReply(EXCHANGE, null);
+    // Another kind of login of the same application may have been there first.
+    if (!app.hasRequestDecorator("session")) app.decorateRequest("session", null);
+    const slot: typeof EXCHANGE = Symbol("holdfast.exchange") as typeof EXCHANGE;
+    app.decorateReply(slot, null);
     // Hooks with a callback: a request whose session is at hand waits for no promise.
     app.addHook("onRequest", (request: WithSession, reply: WithExchange, done) => {
       const exchange = new FastifyExchange(request, reply);
@@ -55,7 +58,7 @@ export function fastify<Data extends Json>(web: Web<Data>): FastifyPlugin {
           refuseReply(reply, opened.refusal);
           return;
         }
-        reply[EXCHANGE] = exchange;
+        reply[slot] = exchange;
         carry(request, opened.session);
         done();
       };
@@ -64,7 +67,7 @@ export function fastify<Data extends Json>(web: Web<Data>): FastifyPlugin {
       else admit(opened);
     });
     app.addHook("onSend", (_request, reply: WithExchange, payload, done) => {
-      const pending = reply[EXCHANGE]?.settled();
+      const pending = reply[slot]?.settled();
       if (pending === undefined) done(null, payload);
       else void sendAfter(pending, () => done(null, payload));
     });
@@ -78,7 +81,7 @@ async function sendAfter(pending: Promise<unknown>, send: () => void): Promise<v
   send();
 }
 
-const EXCHANGE: unique symbol = Symbol("holdfast.exchange");
+declare const EXCHANGE: unique symbol;
 
 type WithExchange = FastifyReplyLike & { [EXCHANGE]?: FastifyExchange | null };
 type WithSession = FastifyRequestLike & Carrier;

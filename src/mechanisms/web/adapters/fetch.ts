@@ -31,7 +31,7 @@ function face<Data extends Json>(
   { session, refusal }: Opened<Data>,
   exchange: FetchExchange,
 ): FetchOpened<Data> {
-  const refused = refusal === undefined ? undefined : refusalResponse(refusal);
+  const refused = refusal === undefined ? undefined : exchange.put(refusalResponse(refusal));
   return {
     session: session.exists ? session : undefined,
     visitor: session,
@@ -85,6 +85,11 @@ export class FetchExchange implements Exchange {
   async commit(response: Response): Promise<Response> {
     await Promise.allSettled(this.#pending);
     this.#committed = true;
+    return this.put(response);
+  }
+
+  /** A copy of `response` with what the session sets on it; itself where that is nothing. */
+  put(response: Response): Response {
     if (this.#cookies.length === 0 && this.#headers.size === 0) return response;
     const headers = new Headers(response.headers);
     for (const line of this.#cookies) headers.append("set-cookie", line);

@@ -22,7 +22,7 @@ export function hono<Data extends Json>(web: Web<Data>): HonoMiddleware {
   return async (context, next) => {
     const exchange = new FetchExchange(context.req.raw, addressOf(context.env));
     const opened = await web.open(exchange);
-    if (opened.refusal !== undefined) return refusalResponse(opened.refusal);
+    if (opened.refusal !== undefined) return exchange.commit(refusalResponse(opened.refusal));
     carry(context, opened.session);
     context.set("session", opened.session);
     await next();

@@ -11,25 +11,33 @@ import { ResponseGate } from "./response-gate.ts";
 export type NodeRequest = IncomingMessage | Http2ServerRequest;
 export type NodeResponse = ServerResponse | Http2ServerResponse;
 
-/** `place` puts the session where the framework's users look for it. */
+/** Puts a session where the framework's users look for it. */
+export type Place = (request: NodeRequest, session: WebSession<Json>) => void;
+
 export function attach<Data extends Json>(
   web: Web<Data>,
   request: NodeRequest,
   response: NodeResponse,
-  place: (request: NodeRequest, session: WebSession<Json>) => void = carry,
+  place: Place = carry,
 ): MaybePromise<WebSession<Data> | undefined> {
   const opened = web.open(new NodeExchange(request, response));
-  if (opened instanceof Promise) return opened.then(admit);
-  return admit(opened);
+  return opened instanceof Promise
+    ? opened.then((late) => admit(late, request, response, place))
+    : admit(opened, request, response, place);
+}
 
-  function admit({ session, refusal }: Opened<Data>): WebSession<Data> | undefined {
-    if (refusal === undefined) {
-      place(request, session);
-      return session;
-    }
-    refuse(response, refusal);
-    return undefined;
+function admit<Data extends Json>(
+  { session, refusal }: Opened<Data>,
+  request: NodeRequest,
+  response: NodeResponse,
+  place: Place,
+): WebSession<Data> | undefined {
+  if (refusal === undefined) {
+    place(request, session);
+    return session;
   }
+  refuse(response, refusal);
+  return undefined;
 }
 
 export function refuse(response: NodeResponse, refusal: Refusal): void {

@@ -59,16 +59,27 @@ export class ResponseGate {
     if (this.#cookies.size === 0) return args;
     const at = args.findIndex((arg, i) => i > 0 && typeof arg === "object" && arg !== null);
     const given = args[at] ?? undefined;
-    if (Array.isArray(given)) {
-      const lines = [...this.#cookies.values()].flatMap((line) => ["set-cookie", line]);
-      return args.with(at, [...(given as unknown[]), ...(hasCookies(given) ? lines : [])]);
-    }
+    if (Array.isArray(given)) return args.with(at, this.#headList(given as unknown[]));
     const name = Object.keys(given ?? {}).find((key) => key.toLowerCase() === "set-cookie");
     if (given === undefined || name === undefined) {
       this.#response.setHeader("set-cookie", this.#withOwn(this.#response.getHeader("set-cookie")));
       return args;
     }
     return args.with(at, { ...given, [name]: this.#withOwn(Reflect.get(given, name) as unknown) });
+  }
+
+  /**
+   * A raw list with the cookies it names and ours under one Set-Cookie: Node 20 takes names that stand there twice for
+   * one, and the last counts.
+   */
+  #headList(raw: readonly unknown[]): unknown[] {
+    const list: unknown[] = [];
+    const theirs: unknown[] = [];
+    for (let i = 0; i + 1 < raw.length; i += 2) {
+      if (String(raw[i]).toLowerCase() === "set-cookie") theirs.push(raw[i + 1]);
+      else list.push(raw[i], raw[i + 1]);
+    }
+    return theirs.length === 0 ? list : [...list, "set-cookie", this.#withOwn(theirs.flat())];
   }
 
   #withOwn(present: unknown): string[] {
@@ -83,9 +94,4 @@ export class ResponseGate {
 /** The Set-Cookie lines `present` with `line` in place of any for the same cookie. */
 export function withCookie(present: readonly string[], name: string, line: string): string[] {
   return [...present.filter((one) => !one.startsWith(`${name}=`)), line];
-}
-
-/** Whether a raw header list names Set-Cookie, so that what was set before does not count any more. */
-function hasCookies(raw: readonly unknown[]): boolean {
-  return raw.some((name, i) => i % 2 === 0 && String(name).toLowerCase() === "set-cookie");
 }
