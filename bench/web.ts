@@ -8,12 +8,15 @@ import { load } from "./web/load.ts";
 import type { Variant } from "./web/variants.ts";
 import { baseOf, VARIANTS } from "./web/variants.ts";
 
-/** Of one side in one round: about a sixth of a second of each server. */
-const REQUESTS = { node: 5_000, express: 1_500, fastify: 5_000 } as const;
-/** Before each round, so that nobody is measured who was asleep while others took their turn. */
-const WAKE_UP = 500;
+/**
+ * How long each side is under load in one round: short, so that what the machine does meanwhile falls on both; longer for
+ * Express, whose requests leave much to collect, now on one side and now on the other.
+ */
+const ROUND_MS = { node: 100, express: 250, fastify: 100 } as const;
+/** As much again before it, so that nobody is measured who was asleep while others took their turn. */
+const WAKE_UP = 0.1;
 /** Until the compiler has done its work: by then what is left to measure is a tenth of what it was at first. */
-const WARM_UP_MS = 1_000;
+const WARM_UP_MS = 700;
 
 interface Target {
   readonly name: Variant;
@@ -21,6 +24,8 @@ interface Target {
   readonly port: number;
   readonly basePort: number;
   readonly cookie: string;
+  /** Of each side in one round. */
+  requests: number;
   readonly rounds: Round[];
 }
 
@@ -42,7 +47,7 @@ export default async function web(options: { rounds?: number } = {}): Promise<Re
   try {
     for (const name of VARIANTS) targets.push(await start(name, server.path));
     for (const target of targets) await warmUp(target);
-    for (let round = 0; round < (options.rounds ?? 9); round++) {
+    for (let round = 0; round < (options.rounds ?? 15); round++) {
       for (const target of inTurn(targets, round)) target.rounds.push(await measure(target, round));
     }
     return report(new Map(targets.map((target) => [target.name, target.rounds])));
@@ -61,21 +66,24 @@ async function start(name: Variant, socket: string): Promise<Target> {
     .getSetCookie()
     .map((line) => line.split(";", 1)[0])
     .join("; ");
-  return { name, child, port, basePort, cookie, rounds: [] };
+  return { name, child, port, basePort, cookie, requests: 0, rounds: [] };
 }
 
 async function warmUp(target: Target): Promise<void> {
-  for (const port of [target.port, target.basePort]) {
+  for (const port of [target.basePort, target.port]) {
     const until = performance.now() + WARM_UP_MS;
-    while (performance.now() < until) await load(port, target.cookie, 2_000);
+    while (performance.now() < until) {
+      const seconds = await load(port, target.cookie, 1_000);
+      target.requests = Math.round((1_000 / seconds) * (ROUND_MS[baseOf(target.name)] / 1_000));
+    }
   }
 }
 
 async function measure(target: Target, round: number): Promise<Round> {
   const cost = { [target.port]: { us: 0, rps: 0 }, [target.basePort]: { us: 0, rps: 0 } };
-  const requests = REQUESTS[baseOf(target.name)];
+  const { requests } = target;
   for (const port of inTurn([target.port, target.basePort], round)) {
-    await load(port, target.cookie, WAKE_UP);
+    await load(port, target.cookie, Math.ceil(requests * WAKE_UP));
     const before = await cpuOf(target.child);
     const seconds = await load(port, target.cookie, requests);
     const us = ((await cpuOf(target.child)) - before) / requests;

@@ -5,7 +5,7 @@
  */
 import { once } from "node:events";
 import { mkdtempSync, rmSync } from "node:fs";
-import type { RequestListener } from "node:http";
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
 import { tmpdir } from "node:os";
@@ -18,11 +18,11 @@ import expressSession from "express-session";
 import fastify from "fastify";
 import { getIronSession } from "iron-session";
 import { createClient } from "redis";
-import type { SessionStore } from "../../src/kernel/index.ts";
+import type { Json, SessionStore } from "../../src/kernel/index.ts";
 import { lmdb } from "../../src/store/lmdb/index.ts";
 import { memory } from "../../src/store/memory/index.ts";
 import { redis } from "../../src/store/redis/index.ts";
-import type { Sessions } from "../../src/web.ts";
+import type { Sessions, WebSession } from "../../src/web.ts";
 import { createSessions } from "../../src/web.ts";
 import type { Base } from "./variants.ts";
 import { baseOf } from "./variants.ts";
@@ -149,17 +149,21 @@ async function holdfast(store: string): Promise<RequestListener> {
   const sessions = await loggedIn(store);
   return (request, response) => {
     const session = sessions.node(request, response);
-    if (session instanceof Promise) void session.then((late) => answer(late));
-    else answer(session);
-
-    function answer(mine: Awaited<typeof session>): void {
-      if (mine === undefined) return;
-      response.setHeader("content-type", "application/json");
-      if (request.url === "/login")
-        void mine.establish({ principal: "alice" }).then(() => response.end("in"));
-      else response.end(JSON.stringify({ user: mine.principal }));
-    }
+    if (session instanceof Promise) void session.then((late) => answer(request, response, late));
+    else answer(request, response, session);
   };
+
+  function answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    session: WebSession<Json> | undefined,
+  ): void {
+    if (session === undefined) return;
+    response.setHeader("content-type", "application/json");
+    if (request.url === "/login")
+      void session.establish({ principal: "alice" }).then(() => response.end("in"));
+    else response.end(JSON.stringify({ user: session.principal }));
+  }
 }
 
 function expressSessionApp(store: expressSession.Store | undefined): RequestListener {

@@ -56,6 +56,13 @@ export function secretDigest(presented: string): SecretDigest | undefined {
   return presented.length === SECRET_LENGTH ? (sha256(presented, "binary") as SecretDigest) : undefined;
 }
 
+/** The digest behind a key's shard letter; `undefined` when it is no key. */
+export function digestOfKey(key: CredentialKey): SecretDigest | undefined {
+  if (key.length !== KEY_LENGTH) return undefined;
+  const digest = Buffer.from(key.slice(1), "base64url").toString("latin1");
+  return digest.length === DIGEST_LENGTH ? (digest as SecretDigest) : undefined;
+}
+
 /** A fresh handle in `shard`: 90 random bits. */
 export function mintHandle(shard: number): Handle {
   const from = draw(HANDLE_LENGTH);
@@ -88,6 +95,8 @@ export function shardOfPrincipal(principal: string | undefined): number {
 }
 
 const HANDLE_LENGTH = 20;
+const KEY_LENGTH = 44;
+const DIGEST_LENGTH = 32;
 const BASE64URL = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_";
 /** Crockford's alphabet: no i, l, o, u, so that a handle survives being read aloud. */
 const BASE32 = "0123456789abcdefghjkmnpqrstvwxyz";

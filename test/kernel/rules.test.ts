@@ -391,11 +391,15 @@ test("rule 9: while the feed is lost, reads go past the cache; beyond the lease,
       yield* changes(from, { signal: AbortSignal.any([options.signal, stop.signal]) });
       if (!options.signal.aborted) throw new HoldfastError("store-unavailable", "cut by the test");
     });
-  const fresh: boolean[] = [];
-  const find = store.find.bind(store);
+  const reads: string[] = [];
+  const [find, recall] = [store.find.bind(store), store.recall?.bind(store)];
   store.find = (key, options) => {
-    fresh.push(options?.fresh === true);
+    reads.push(options?.fresh === true ? "fresh" : "cached");
     return find(key);
+  };
+  store.recall = (digest, now) => {
+    reads.push("recalled");
+    return recall?.(digest, now);
   };
   const faults: unknown[] = [];
   const { kernel } = await bench({ clock, store, onFault: (error) => faults.push(error) });
@@ -408,7 +412,7 @@ test("rule 9: while the feed is lost, reads go past the cache; beyond the lease,
   await settle();
   assert.equal(kernel.feedLive, false);
   assert.ok(await kernel.verify(secret), "the store itself still answers");
-  assert.deepEqual(fresh, [false, true]);
+  assert.deepEqual(reads, ["recalled", "fresh"]);
   assert.ok(faults.length > 0);
   clock.advance(5_000);
   await settle();

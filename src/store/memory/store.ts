@@ -6,7 +6,9 @@ import type { JournalDraft, JournalEntry } from "../../kernel/journal.ts";
 import { isLongGone } from "../../kernel/nodes.ts";
 import type { Json, SessionRecord } from "../../kernel/record.ts";
 import { credentialKeys, dueAt, indexTerms, sameTerms } from "../../kernel/record.ts";
-import type { CredentialKey, Handle } from "../../kernel/secret.ts";
+import { usableUntil } from "../../kernel/judge.ts";
+import type { CredentialKey, Handle, SecretDigest } from "../../kernel/secret.ts";
+import { digestOfKey } from "../../kernel/secret.ts";
 import type {
   Ack,
   CreateOutcome,
@@ -43,6 +45,8 @@ export class MemoryStore implements SessionStore {
   readonly #clock: Clock;
   readonly #rows = new Map<Handle, Row>();
   readonly #keys = new Map<CredentialKey, Row>();
+  /** By the digest of the current key, what may be used with it. */
+  readonly #usable = new Map<SecretDigest, Row>();
   readonly #terms = new Terms();
   readonly #due = new Deadlines<Row>();
   readonly #epochs = new Map<string, number>();
@@ -62,6 +66,13 @@ export class MemoryStore implements SessionStore {
     this.#assertOpen();
     const row = this.#keys.get(key);
     return row === undefined ? undefined : this.#found(row);
+  }
+
+  recall(digest: SecretDigest, now: number): SessionRecord | undefined {
+    const row = this.#usable.get(digest);
+    if (row === undefined || this.#closed || now >= row.usableUntil) return undefined;
+    const { record } = row;
+    return record.epoch < this.#epochOf(record.principal) ? undefined : record;
   }
 
   get(handle: Handle): Found | undefined {
@@ -88,9 +99,17 @@ export class MemoryStore implements SessionStore {
     }
     const keys = credentialKeys(record);
     if (this.#rows.has(record.handle) || keys.some((key) => this.#keys.has(key))) return "exists";
-    const row: Row = { record: ownData(record), due: undefined, seat: -1, timeline: [] };
+    const row: Row = {
+      record: ownData(record),
+      usableUntil: -Infinity,
+      digest: undefined,
+      due: undefined,
+      seat: -1,
+      timeline: [],
+    };
     this.#rows.set(record.handle, row);
     for (const key of keys) this.#keys.set(key, row);
+    this.#noteUse(row);
     for (const term of indexTerms(record)) this.#terms.add(term, record.handle);
     this.#due.move(row, dueAt(record));
     this.#write(entries, row);
@@ -120,6 +139,7 @@ export class MemoryStore implements SessionStore {
     if (row === undefined || row.record.version !== record.version) return false;
     this.#rows.delete(record.handle);
     for (const key of credentialKeys(row.record)) this.#keys.delete(key);
+    this.#forgetUse(row);
     for (const term of indexTerms(row.record)) this.#terms.delete(term, record.handle);
     this.#due.move(row, undefined);
     return true;
@@ -287,6 +307,7 @@ export class MemoryStore implements SessionStore {
 
   #replace(row: Row, next: SessionRecord): void {
     const prev = row.record;
+    if (next.credentials.current !== prev.credentials.current || next.state === "ended") this.#forgetUse(row);
     if (next.credentials !== prev.credentials) {
       for (const key of credentialKeys(prev)) this.#keys.delete(key);
       for (const key of credentialKeys(next)) this.#keys.set(key, row);
@@ -297,6 +318,21 @@ export class MemoryStore implements SessionStore {
     }
     this.#due.move(row, dueAt(next));
     row.record = next.data === prev.data ? next : ownData(next);
+    this.#noteUse(row);
+  }
+
+  #noteUse(row: Row): void {
+    const { record } = row;
+    const { current } = record.credentials;
+    row.usableUntil = usableUntil({ record, epoch: record.epoch });
+    if (current === undefined || record.state === "ended" || row.digest !== undefined) return;
+    row.digest = digestOfKey(current);
+    if (row.digest !== undefined) this.#usable.set(row.digest, row);
+  }
+
+  #forgetUse(row: Row): void {
+    if (row.digest !== undefined) this.#usable.delete(row.digest);
+    row.digest = undefined;
   }
 
   /** `row` is whose most entries are, so that it is not looked up again. */
@@ -312,6 +348,10 @@ export class MemoryStore implements SessionStore {
 
 interface Row extends Due {
   record: SessionRecord;
+  /** As the kernel says of the record by itself; whether its principal's epoch has passed it by is asked each time. */
+  usableUntil: number;
+  /** Under which it stands in `#usable`. */
+  digest: SecretDigest | undefined;
   timeline: JournalEntry[];
 }
 

@@ -1,4 +1,5 @@
 import type { CredentialKey, SecretDigest, SessionRecord } from "../../kernel/index.ts";
+import { digestOfKey } from "../../kernel/index.ts";
 
 /**
  * Credential keys to numbered entries: an open-addressed table whose look-up touches one cache line, where a `Map` of a
@@ -50,7 +51,7 @@ export class KeyTable {
 
   /** The number of `key`, or -1. */
   get(key: CredentialKey): number {
-    const digest = digestOf(key);
+    const digest = digestOfKey(key);
     if (digest === undefined) return ABSENT;
     const place = this.#find(...wordsOf(digest));
     return place === ABSENT ? ABSENT : this.numberAt(place);
@@ -58,7 +59,7 @@ export class KeyTable {
 
   /** What is no key is not put in: it will never be found, and the store answers for it. */
   set(key: CredentialKey, number: number, record: SessionRecord, usableUntil: number): void {
-    const digest = digestOf(key);
+    const digest = digestOfKey(key);
     if (digest === undefined) return;
     const four = wordsOf(digest);
     const place = this.#placeFor(four);
@@ -73,7 +74,7 @@ export class KeyTable {
   }
 
   delete(key: CredentialKey): void {
-    const digest = digestOf(key);
+    const digest = digestOfKey(key);
     if (digest === undefined) return;
     const words = this.#words;
     let hole = this.#placeFor(wordsOf(digest));
@@ -127,18 +128,11 @@ const NUMBER = 4;
 const DOUBLES = 4;
 const UNTIL = 3;
 
-/** The bytes behind a key's shard letter; `undefined` when it is no key. */
-function digestOf(key: CredentialKey): Buffer | undefined {
-  if (key.length !== 44) return undefined;
-  const digest = Buffer.from(key.slice(1), "base64url");
-  return digest.length === 32 ? digest : undefined;
+function wordsOf(digest: SecretDigest): Words {
+  return [word(digest, 0), word(digest, 4), word(digest, 8), word(digest, 12)];
 }
 
-function wordsOf(digest: Buffer): Words {
-  return [digest.readInt32LE(0), digest.readInt32LE(4), digest.readInt32LE(8), digest.readInt32LE(12)];
-}
-
-/** The same of a digest whose bytes are the characters of a text. */
+/** Four bytes of a digest as one number. */
 function word(digest: SecretDigest, at: number): number {
   return (
     digest.charCodeAt(at) |

@@ -34,12 +34,14 @@ import type { StoreHarness } from "./harness.ts";
 import { listCases } from "./list-cases.ts";
 import { processCases } from "./process-cases.ts";
 import { raceCases } from "./race-cases.ts";
+import { recallCases } from "./recall-cases.ts";
 import { recordCases } from "./record-cases.ts";
 import { ticketCases } from "./ticket-cases.ts";
 
 /** Registers every case of the suite for one store. */
 export function storeConformance(harness: StoreHarness): void {
   recordCases(harness);
+  recallCases(harness);
   listCases(harness);
   governanceCases(harness);
   ticketCases(harness);

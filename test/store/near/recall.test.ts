@@ -2,7 +2,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
 import type { CredentialKey, SecretDigest, SessionRecord } from "../../../src/kernel/index.ts";
-import { createKernel, secretDigest, VirtualClock } from "../../../src/kernel/index.ts";
+import {
+  createKernel,
+  credentialKey,
+  digestOfKey,
+  mintSecret,
+  secretDigest,
+  VirtualClock,
+} from "../../../src/kernel/index.ts";
 import { judge } from "../../../src/kernel/judge.ts";
 import { memory } from "../../../src/store/memory/index.ts";
 import { Entries } from "../../../src/store/near/entries.ts";
@@ -10,8 +17,7 @@ import { nearCache } from "../../../src/store/near/index.ts";
 import { freshKey, sessionOf } from "./scripted-store.ts";
 
 const NOW = 1_800_000_000_000;
-const digestOf = (key: CredentialKey): SecretDigest =>
-  Buffer.from(key.slice(1), "base64url").toString("latin1") as SecretDigest;
+const digestOf = (key: CredentialKey): SecretDigest => digestOfKey(key) as SecretDigest;
 
 /** A record in any standing: with or without limits, of an old epoch, suspended, ended, with secrets in every slot. */
 const standing = fc.record({
@@ -81,26 +87,37 @@ test("nothing is recalled that was dropped, replaced or pushed out", () => {
   assert.equal(entries.recall(digestOf(eve.key), NOW), undefined);
 });
 
-test("a session that is recalled is refused at the millisecond of its limit", async () => {
-  const clock = new VirtualClock(NOW + 123);
-  const store = nearCache(memory({ clock }), { clock, staleMs: 60_000 });
-  const kernel = createKernel({ store, clock });
-  await kernel.start();
-  const { record, secret } = await kernel.establish({
-    mechanism: "web",
-    mode: "request-response",
-    principal: "ada",
-    absoluteMs: 10_000,
+for (const kind of ["memory", "near cache"] as const) {
+  test(`${kind}: a session that is recalled is refused at the millisecond of its limit`, async () => {
+    const clock = new VirtualClock(NOW + 123);
+    const store =
+      kind === "memory" ? memory({ clock }) : nearCache(memory({ clock }), { clock, staleMs: 60_000 });
+    const kernel = createKernel({ store, clock });
+    await kernel.start();
+    const { record, secret } = await kernel.establish({
+      mechanism: "web",
+      mode: "request-response",
+      principal: "ada",
+      absoluteMs: 10_000,
+    });
+    const text = secret?.reveal() ?? "";
+    const digest = secretDigest(text) as SecretDigest;
+    assert.equal((await kernel.verify(text))?.handle, record.handle);
+    assert.equal(store.recall?.(digest, clock.now())?.handle, record.handle);
+    clock.advance(9_999);
+    assert.equal((await kernel.verify(text))?.handle, record.handle);
+    clock.advance(1);
+    assert.equal(store.recall?.(digest, clock.now()), undefined);
+    assert.equal(await kernel.verify(text), undefined);
+    await kernel.close();
+    await store.close();
   });
-  const text = secret?.reveal() ?? "";
-  const digest = secretDigest(text) as SecretDigest;
-  assert.equal((await kernel.verify(text))?.handle, record.handle);
-  clock.advance(8_000);
-  assert.equal(store.recall?.(digest, clock.now())?.handle, record.handle);
-  clock.advance(1_999);
-  assert.equal((await kernel.verify(text))?.handle, record.handle);
-  clock.advance(1);
-  assert.equal(await kernel.verify(text), undefined);
-  await kernel.close();
-  await store.close();
+}
+
+test("a digest and a key of the same secret belong together", () => {
+  const text = mintSecret(7).reveal();
+  assert.equal(digestOfKey(credentialKey(text) as CredentialKey), secretDigest(text));
+  assert.equal(digestOfKey("no key" as CredentialKey), undefined);
+  assert.equal(digestOfKey("!".repeat(44) as CredentialKey), undefined);
+  assert.equal(secretDigest("too short"), undefined);
 });
