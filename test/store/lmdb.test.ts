@@ -150,6 +150,28 @@ test("a process that holds the write lock stops writes for a bounded time, and r
   assert.equal(store.get(record.handle)?.record.data, "after");
 });
 
+test("a process that exits in the middle of a write is over, and nobody else has to wait for it", async (t) => {
+  const path = folder(t);
+  await put(use(t, { path }));
+  for (let exits = 0; exits < 5; exits++) {
+    const leaving = spawn(
+      process.execPath,
+      [fileURLToPath(new URL("./leaving-writer.js", import.meta.url)), path],
+      { stdio: ["ignore", "pipe", "pipe"] },
+    );
+    t.after(() => leaving.kill("SIGKILL"));
+    let told = "";
+    leaving.stderr.setEncoding("utf8").on("data", (text: string) => (told += text));
+    // It would stand still for ever.
+    const given = setTimeout(() => leaving.kill("SIGABRT"), 60_000);
+    const [code, signal] = (await once(leaving, "close")) as [number | null, string | null];
+    clearTimeout(given);
+    if (signal === "SIGKILL") assert.match(told, /close the store first/);
+    else assert.equal(code, 7, `ended by ${signal}`);
+    await put(use(t, { path, timeoutMs: 60_000 }));
+  }
+});
+
 test("a process that stands still in the middle of whatever it does stops durable writes for a bounded time", async (t) => {
   const path = folder(t);
   const store = use(t, { path, timeoutMs: 50 });

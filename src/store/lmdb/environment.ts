@@ -1,5 +1,5 @@
 import { randomBytes } from "node:crypto";
-import { mkdirSync, realpathSync } from "node:fs";
+import { mkdirSync, realpathSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
 import type { Database, RootDatabase } from "lmdb";
@@ -71,6 +71,8 @@ export class Environment {
       throw error;
     }
     this.writes = new WriteQueue(this.root);
+    // Before the driver's own.
+    process.prependListener("exit", this.#leave);
   }
 
   get dataFile(): string {
@@ -97,6 +99,21 @@ export class Environment {
     this.#readsAreFresh = false;
   };
 
+  /**
+   * `process.exit` closes LMDB under the thread that writes, which waits for this one: neither would ever end, or the file's
+   * write lock would be lost for all processes. A killed process gives the lock back, and nothing acknowledged is lost.
+   */
+  readonly #leave = (): void => {
+    const { underWay } = this.writes;
+    if (underWay === "flush") Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, FLUSH_MS);
+    if (underWay !== "commit") return;
+    writeSync(
+      process.stderr.fd,
+      "holdfast: the process exits while sessions are being written, and is killed for it; close the store first.\n",
+    );
+    process.kill(process.pid, "SIGKILL");
+  };
+
   /** A copy of the newest snapshot. Its journal has an id of its own: a cursor of ours is no place in what it goes on with. */
   async copyTo(folder: string): Promise<void> {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -116,6 +133,7 @@ export class Environment {
     if (this.#users > 0) return;
     if (this.#closing === undefined) {
       Environment.#open.delete(this.path);
+      process.off("exit", this.#leave);
       this.#closing = this.root.close();
     }
     await this.#closing;
@@ -123,6 +141,8 @@ export class Environment {
 }
 
 const DATA_FILE = "data.mdb";
+/** What a flush is given at the end of the process. */
+const FLUSH_MS = 100;
 
 function openDatabases(root: RootDatabase<string, string>): Databases {
   const text = (name: DatabaseName): Database<string, string> =>

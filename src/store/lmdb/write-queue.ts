@@ -23,6 +23,8 @@ export class WriteQueue {
   readonly #listeners = new Set<() => void>();
   /** Runs after each batch's jobs, in the same transaction: trimming, sweeping. */
   #upkeep: (() => void) | undefined;
+  #committing = 0;
+  #flushing = 0;
   batches = 0;
   jobs = 0;
 
@@ -65,6 +67,12 @@ export class WriteQueue {
     return () => this.#listeners.delete(heard);
   }
 
+  /** What a thread does for us now: it waits for the write lock or has it; or it needs us no more and flushes. */
+  get underWay(): "commit" | "flush" | undefined {
+    if (this.#committing > 0) return "commit";
+    return this.#flushing > 0 ? "flush" : undefined;
+  }
+
   /** When all that was asked for so far is done. */
   async idle(): Promise<void> {
     while (this.#waiting.length > 0) await this.#running;
@@ -82,6 +90,7 @@ export class WriteQueue {
     let jobs: Job[] = [];
     // LMDB's writers also wait for each other's flush, and a process that stands still in the middle of one may never end it.
     let unconfirmed: NodeJS.Timeout | undefined;
+    this.#committing += 1;
     try {
       const committed = this.#root.transaction(() => {
         clearTimeout(tooLate);
@@ -96,6 +105,8 @@ export class WriteQueue {
         () => undefined,
         (error: unknown) => unavailable(error),
       );
+      this.#flushing += 1;
+      void flushed.then(() => (this.#flushing -= 1));
       await committed;
       this.batches += 1;
       this.jobs += jobs.length;
@@ -113,6 +124,7 @@ export class WriteQueue {
       const lost = jobs.length > 0 ? jobs : this.#waiting.splice(0);
       for (const job of lost) job.fail(error);
     } finally {
+      this.#committing -= 1;
       clearTimeout(unconfirmed);
     }
   }
