@@ -1,6 +1,7 @@
 import { randomBytes } from "node:crypto";
 import { mkdirSync, realpathSync, writeSync } from "node:fs";
 import { join } from "node:path";
+import { isMainThread } from "node:worker_threads";
 
 import type { Database, RootDatabase } from "lmdb";
 import { open } from "lmdb";
@@ -24,6 +25,7 @@ export type Databases = Readonly<
  */
 export class Environment {
   static readonly #open = new Map<string, Environment>();
+  static #exitIsWatched = false;
 
   readonly path: string;
   readonly root: RootDatabase<string, string>;
@@ -43,6 +45,7 @@ export class Environment {
       if (shared === undefined) {
         assertDataFile(join(path, DATA_FILE));
         shared = new Environment(path, maxReaders);
+        Environment.#watchExit();
       }
       Environment.#open.set(path, shared);
       shared.#users += 1;
@@ -50,6 +53,15 @@ export class Environment {
     } catch (error) {
       throw explain(folder, error);
     }
+  }
+
+  /** Once, and before the driver hears of it, whose listener came with the first environment. */
+  static #watchExit(): void {
+    if (Environment.#exitIsWatched || !isMainThread) return;
+    Environment.#exitIsWatched = true;
+    process.prependListener("exit", () => {
+      for (const { writes } of Environment.#open.values()) leave(writes);
+    });
   }
 
   private constructor(path: string, maxReaders: number) {
@@ -71,8 +83,6 @@ export class Environment {
       throw error;
     }
     this.writes = new WriteQueue(this.root);
-    // Before the driver's own.
-    process.prependListener("exit", this.#leave);
   }
 
   get dataFile(): string {
@@ -99,21 +109,6 @@ export class Environment {
     this.#readsAreFresh = false;
   };
 
-  /**
-   * `process.exit` closes LMDB under the thread that writes, which waits for this one: neither would ever end, or the file's
-   * write lock would be lost for all processes. A killed process gives the lock back, and nothing acknowledged is lost.
-   */
-  readonly #leave = (): void => {
-    const { underWay } = this.writes;
-    if (underWay === "flush") Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, FLUSH_MS);
-    if (underWay !== "commit") return;
-    writeSync(
-      process.stderr.fd,
-      "holdfast: the process exits while sessions are being written, and is killed for it; close the store first.\n",
-    );
-    process.kill(process.pid, "SIGKILL");
-  };
-
   /** A copy of the newest snapshot. Its journal has an id of its own: a cursor of ours is no place in what it goes on with. */
   async copyTo(folder: string): Promise<void> {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
@@ -133,7 +128,6 @@ export class Environment {
     if (this.#users > 0) return;
     if (this.#closing === undefined) {
       Environment.#open.delete(this.path);
-      process.off("exit", this.#leave);
       this.#closing = this.root.close();
     }
     await this.#closing;
@@ -143,6 +137,20 @@ export class Environment {
 const DATA_FILE = "data.mdb";
 /** What a flush is given at the end of the process. */
 const FLUSH_MS = 100;
+
+/**
+ * `process.exit` closes LMDB under the thread that writes, which waits for this one: neither would ever end, or the file's
+ * write lock would be lost for all processes. A killed process gives the lock back, and nothing acknowledged is lost.
+ */
+function leave({ underWay }: WriteQueue): void {
+  if (underWay === "flush") Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, FLUSH_MS);
+  if (underWay !== "commit") return;
+  writeSync(
+    process.stderr.fd,
+    "holdfast: the process exits while sessions are being written, and is killed for it; close the store first.\n",
+  );
+  process.kill(process.pid, "SIGKILL");
+}
 
 function openDatabases(root: RootDatabase<string, string>): Databases {
   const text = (name: DatabaseName): Database<string, string> =>
