@@ -1,7 +1,7 @@
 import { holdsBack } from "./barrier.ts";
 import type { Core } from "./core.ts";
 import type { Feed } from "./feed.ts";
-import type { Refusal, Verdict } from "./judge.ts";
+import type { Verdict } from "./judge.ts";
 import { judge, usableUntil } from "./judge.ts";
 import type { EndOptions, Presentation } from "./requests.ts";
 import type { SessionRecord } from "./record.ts";
@@ -55,7 +55,9 @@ export class Gate {
     await this.#start();
     const fresh = !this.#feed.live;
     const found = this.#core.store.find(key, { fresh });
-    return this.#present(key, await found, fresh || found instanceof Promise);
+    const presentation = await this.#judged(key, await found, fresh || found instanceof Promise);
+    if (!presentation.good) await this.#refused(presentation);
+    return presentation;
   }
 
   /** What a cache answers without a look at the record; `undefined` when there is none or it does not know. */
@@ -95,9 +97,14 @@ export class Gate {
       this.#core.tally("unknown");
       return undefined;
     }
-    return this.#present(key, found, isFresh).then((presentation) =>
-      presentation.good ? presentation.record : undefined,
-    );
+    return this.#judged(key, found, isFresh).then(async (presentation) => {
+      if (presentation.good) return presentation.record;
+      const noted = this.#refused(presentation);
+      // A session that is over has nothing left to protect: whoever is refused need not wait until that is written.
+      if (presentation.why === "ended") this.#core.inBackground(noted);
+      else await noted;
+      return undefined;
+    });
   }
 
   async #verifySlowly(key: CredentialKey): Promise<SessionRecord | undefined> {
@@ -107,7 +114,7 @@ export class Gate {
   }
 
   /** What was answered at once may come from a cache: before a secret is refused for it, the store is asked. */
-  async #present(key: CredentialKey, first: Found | undefined, isFresh: boolean): Promise<Presentation> {
+  async #judged(key: CredentialKey, first: Found | undefined, isFresh: boolean): Promise<Presentation> {
     if (first === undefined) {
       this.#core.tally("unknown");
       return { good: false, why: "unknown" };
@@ -124,11 +131,12 @@ export class Gate {
     }
     if (verdict.good) return { good: true, record: found.record, slot: verdict.slot };
     this.#core.tally(verdict.why);
-    await this.#refused(found.record, verdict.why);
     return { good: false, why: verdict.why, record: found.record };
   }
 
-  async #refused(record: SessionRecord, why: Refusal): Promise<void> {
+  /** What a refusal leaves behind: theft ends the family, a late use is noted. */
+  async #refused({ record, why }: Refused): Promise<void> {
+    if (record === undefined) return;
     if (why === "reused") {
       const root = await this.#familyRoot(record);
       await this.#core.store.append([this.#core.entry(record, "reuse", { detail: { root: root.handle } })]);
@@ -141,8 +149,7 @@ export class Gate {
     if (now - (this.#lateUses.get(record.handle) ?? -Infinity) < LATE_USE_EVERY_MS) return;
     if (this.#lateUses.size >= LATE_USES_KEPT) this.#lateUses.clear();
     this.#lateUses.set(record.handle, now);
-    // Whoever is refused need not wait until that is written.
-    this.#core.inBackground(this.#core.store.append([this.#core.entry(record, "late-use", { at: now })]));
+    await this.#core.store.append([this.#core.entry(record, "late-use", { at: now })]);
   }
 
   async #familyRoot(record: SessionRecord): Promise<SessionRecord> {
@@ -155,6 +162,8 @@ export class Gate {
     return root;
   }
 }
+
+type Refused = Extract<Presentation, { readonly good: false }>;
 
 const LATE_USE_EVERY_MS = 60_000;
 const LATE_USES_KEPT = 10_000;

@@ -141,6 +141,7 @@ test("stopping refuses what is new, lets what is under way finish, and leaves no
   const find = kernel.store.find.bind(kernel.store);
   let release: () => void = () => {};
   const reached = new Promise<void>((resolve) => {
+    kernel.store.recall = () => undefined;
     kernel.store.find = async (key, options) => {
       resolve();
       await new Promise<void>((go) => (release = go));

@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 
 import type { SessionRecord } from "../../kernel/record.ts";
 import type { CredentialKey, SecretDigest } from "../../kernel/secret.ts";
-import { digestOfKey } from "../../kernel/secret.ts";
+import { digestOfKey, shardOfPrincipal } from "../../kernel/secret.ts";
 import type { SessionStore } from "../../kernel/store.ts";
 import { storeCase } from "./context.ts";
 import type { StoreHarness } from "./harness.ts";
@@ -14,7 +14,8 @@ export function recallCases(harness: StoreHarness): void {
     const store = await c.open();
     const first = await put(store, sampleRecord({ principal: "ann" }));
     await recalls(store, first);
-    const [next, offered] = [sampleKey(0), sampleKey(0)];
+    const shard = shardOfPrincipal("ann");
+    const [next, offered] = [sampleKey(shard), sampleKey(shard)];
     const before = currentOf(first);
     const rotated = await step(store, first, {
       credentials: {

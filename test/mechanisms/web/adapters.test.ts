@@ -156,15 +156,17 @@ for (const [name, start] of Object.entries(servers)) {
       async ({ base, sessions }, jar) => {
         await jar.fetch(`${base}/login`, post);
         const { store } = sessions.kernel;
-        const find = store.find.bind(store);
+        const [find, recall] = [store.find.bind(store), store.recall?.bind(store)];
         store.find = () => {
           throw new HoldfastError("store-unavailable", "down for the test");
         };
+        store.recall = () => undefined;
         const down = await jar.fetch(base);
         assert.equal(down.status, 503);
         assert.equal(down.headers.get("retry-after"), "1");
         assert.deepEqual(down.headers.getSetCookie(), []);
         store.find = find;
+        if (recall !== undefined) store.recall = recall;
         const update = store.update.bind(store);
         store.update = () => Promise.reject(new HoldfastError("store-unavailable", "down for the test"));
         // What an application does not catch is answered by its framework; node:http and fetch have none.
