@@ -62,7 +62,7 @@ export class KeyTable {
     const digest = digestOfKey(key);
     if (digest === undefined) return;
     const four = wordsOf(digest);
-    const place = this.#placeFor(four);
+    const place = this.#placeOf(...four);
     const base = place * WORDS;
     if (this.#words[base + NUMBER] === 0) {
       this.#words.set(four, base);
@@ -77,7 +77,7 @@ export class KeyTable {
     const digest = digestOfKey(key);
     if (digest === undefined) return;
     const words = this.#words;
-    let hole = this.#placeFor(wordsOf(digest));
+    let hole = this.#placeOf(...wordsOf(digest));
     if (words[hole * WORDS + NUMBER] === 0) return;
     this.#size--;
     // Whoever stands behind the hole and would have stood in it or before it moves up, so that no search ends too soon.
@@ -99,24 +99,19 @@ export class KeyTable {
   }
 
   #find(a: number, b: number, c: number, d: number): number {
-    const words = this.#words;
-    for (let place = a & this.#mask; ; place = (place + 1) & this.#mask) {
-      const base = place * WORDS;
-      if (words[base + NUMBER] === 0) return ABSENT;
-      if (words[base] === a && words[base + 1] === b && words[base + 2] === c && words[base + 3] === d)
-        return place;
-    }
+    const place = this.#placeOf(a, b, c, d);
+    return this.#words[place * WORDS + NUMBER] === 0 ? ABSENT : place;
   }
 
   /** Where these words stand, or the free place where they would be put. */
-  #placeFor([a, b, c, d]: Words): number {
+  #placeOf(a: number, b: number, c: number, d: number): number {
     const words = this.#words;
-    let place = a & this.#mask;
-    for (; words[place * WORDS + NUMBER] !== 0; place = (place + 1) & this.#mask) {
+    for (let place = a & this.#mask; ; place = (place + 1) & this.#mask) {
       const base = place * WORDS;
-      if (words[base] === a && words[base + 1] === b && words[base + 2] === c && words[base + 3] === d) break;
+      if (words[base + NUMBER] === 0) return place;
+      if (words[base] === a && words[base + 1] === b && words[base + 2] === c && words[base + 3] === d)
+        return place;
     }
-    return place;
   }
 }
 
